@@ -1,0 +1,107 @@
+package config
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+)
+
+// files checks the files that this process's roles need.
+func (v *validator) files() {
+	c := v.config
+	if v.has(RoleWebhook) {
+		v.tlsPair()
+	}
+	v.secretFile("nats.credentials_file", c.NATS.CredentialsFile)
+	v.authorities("nats.ca_file", c.NATS.CAFile)
+	if v.has(RoleEngine) {
+		v.secretFile("master_key_file", c.MasterKeyFile)
+	}
+	if v.has(RoleWebhook) || v.has(RoleEngine) {
+		v.secretFile("webhook_key_file", c.WebhookKeyFile)
+	}
+	if v.has(RoleConsole) {
+		v.secretFile("admin.token_file", c.Admin.TokenFile)
+	}
+	if !v.has(RoleEngine) {
+		return
+	}
+	for i := range c.Accounts {
+		v.accountFiles(&c.Accounts[i], fmt.Sprintf("accounts[%d]", i))
+	}
+}
+
+func (v *validator) accountFiles(a *Account, path string) {
+	v.secretFile(path+".graph.client_secret_file", a.Graph.ClientSecretFile)
+	v.secretFile(path+".graph.certificate_file", a.Graph.CertificateFile)
+	v.secretFile(path+".graph.certificate_password_file", a.Graph.CertificatePasswordFile)
+	v.authorities(path+".graph.endpoints.ca_file", a.Graph.Endpoints.CAFile)
+	for i, p := range a.PBX {
+		at := fmt.Sprintf("%s.pbx[%d]", path, i)
+		v.secretFile(at+".token_file", p.TokenFile)
+		v.authorities(at+".ca_file", p.CAFile)
+	}
+}
+
+// tlsPair checks that certificate and key belong together.
+func (v *validator) tlsPair() {
+	t := v.config.TLS
+	if t.CertificateFile == "" || t.KeyFile == "" {
+		return
+	}
+	if v.read("tls.certificate_file", t.CertificateFile) == nil || v.read("tls.key_file", t.KeyFile) == nil {
+		return
+	}
+	if _, err := tls.LoadX509KeyPair(t.CertificateFile, t.KeyFile); err != nil {
+		v.add("tls.certificate_file", fmt.Sprintf("cannot be used with key_file: %v", err), "give a PEM certificate chain, leaf first, and its own PEM key")
+	}
+}
+
+// secretFile checks that a secret is there, and remarks when everybody on the machine can read it.
+func (v *validator) secretFile(path, file string) {
+	if file == "" {
+		return
+	}
+	if text := v.read(path, file); text == nil {
+		return
+	} else if len(bytes.TrimSpace(text)) == 0 {
+		v.add(path, fmt.Sprintf("%s is empty", file), "write the secret into it")
+		return
+	}
+	if info, err := os.Stat(file); err == nil && info.Mode().Perm()&0o004 != 0 {
+		v.warn(path, fmt.Sprintf("every user of this machine can read %s", file), "chmod o-r "+file)
+	}
+}
+
+func (v *validator) authorities(path, file string) {
+	if file == "" {
+		return
+	}
+	if text := v.read(path, file); text != nil && !x509.NewCertPool().AppendCertsFromPEM(text) {
+		v.add(path, fmt.Sprintf("%s holds no certificate", file), "give the authority's certificate in PEM form")
+	}
+}
+
+// read reads a file that the configuration names; nil if that failed, which it reports.
+func (v *validator) read(path, file string) []byte {
+	text, err := os.ReadFile(file)
+	switch {
+	case err == nil:
+		return append([]byte{}, text...)
+	case errors.Is(err, fs.ErrNotExist):
+		v.add(path, fmt.Sprintf("%s does not exist", file), "create it, or correct the name; relative names are taken from the folder of the configuration")
+	case errors.Is(err, fs.ErrPermission):
+		v.add(path, fmt.Sprintf("%s cannot be read", file), "let the user that runs the bridge read it")
+	default:
+		var cause *fs.PathError
+		if errors.As(err, &cause) {
+			err = cause.Err
+		}
+		v.add(path, fmt.Sprintf("%s cannot be read: %v", file, err), "name a readable file")
+	}
+	return nil
+}
