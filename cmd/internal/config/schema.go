@@ -112,6 +112,7 @@ func typeName(f reflect.StructField) string {
 		return "list of groups"
 	case kindStrings:
 		return "list of text"
+	case kindScalar, kindRaw:
 	}
 	switch f.Type.Kind() {
 	case reflect.Int:
