@@ -1,0 +1,141 @@
+package pbxsim
+
+import (
+	"container/heap"
+	"sync"
+	"time"
+)
+
+// agenda runs things later, in order, one at a time, on the goroutine that calls run.
+type agenda struct {
+	mu     sync.Mutex
+	items  agendaHeap
+	seq    uint64 // orders what is due at the same time
+	wake   chan struct{}
+	paused time.Time // not zero while paused
+
+	running sync.Mutex // held while something is being carried out
+}
+
+type agendaItem struct {
+	at  time.Time
+	seq uint64
+	do  func()
+}
+
+func newAgenda() *agenda { return &agenda{wake: make(chan struct{}, 1)} }
+
+// after lets do happen d from now.
+func (a *agenda) after(d time.Duration, do func()) {
+	a.mu.Lock()
+	a.seq++
+	heap.Push(&a.items, agendaItem{at: time.Now().Add(d), seq: a.seq, do: do})
+	a.mu.Unlock()
+	a.nudge()
+}
+
+func (a *agenda) nudge() {
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}
+
+// pending counts what is still to come.
+func (a *agenda) pending() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.items)
+}
+
+// pause stops the clock of the agenda, and waits for what is being carried out. Not to be called from
+// there.
+func (a *agenda) pause() {
+	a.mu.Lock()
+	if a.paused.IsZero() {
+		a.paused = time.Now()
+	}
+	a.mu.Unlock()
+	a.running.Lock()
+	defer a.running.Unlock()
+}
+
+// resume starts the clock again; everything comes that much later.
+func (a *agenda) resume() {
+	a.mu.Lock()
+	if !a.paused.IsZero() {
+		by := time.Since(a.paused)
+		for i := range a.items {
+			a.items[i].at = a.items[i].at.Add(by)
+		}
+		a.paused = time.Time{}
+	}
+	a.mu.Unlock()
+	a.nudge()
+}
+
+// next takes what is due, or says how long to wait.
+func (a *agenda) next() (do func(), wait time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.paused.IsZero() || len(a.items) == 0 {
+		return nil, time.Hour
+	}
+	if wait := time.Until(a.items[0].at); wait > 0 {
+		return nil, wait
+	}
+	return heap.Pop(&a.items).(agendaItem).do, 0
+}
+
+func (a *agenda) step() (did bool, wait time.Duration) {
+	a.running.Lock()
+	defer a.running.Unlock()
+	do, wait := a.next()
+	if do != nil {
+		do()
+	}
+	return do != nil, wait
+}
+
+// run carries things out until stop is closed.
+func (a *agenda) run(stop <-chan struct{}) {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		select {
+		case <-stop:
+			return
+		default:
+		}
+		did, wait := a.step()
+		if did {
+			continue
+		}
+		timer.Reset(wait)
+		select {
+		case <-stop:
+			return
+		case <-a.wake:
+		case <-timer.C:
+		}
+	}
+}
+
+type agendaHeap []agendaItem
+
+func (h agendaHeap) Len() int { return len(h) }
+func (h agendaHeap) Less(i, j int) bool {
+	if !h[i].at.Equal(h[j].at) {
+		return h[i].at.Before(h[j].at)
+	}
+	return h[i].seq < h[j].seq
+}
+func (h agendaHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+func (h *agendaHeap) Push(x any)   { *h = append(*h, x.(agendaItem)) }
+func (h *agendaHeap) Pop() any {
+	old := *h
+	x := old[len(old)-1]
+	old[len(old)-1] = agendaItem{}
+	*h = old[:len(old)-1]
+	return x
+}
