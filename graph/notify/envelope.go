@@ -88,23 +88,35 @@ func walk(body []byte, heads bool, visit func(*rawItem) bool) (rawBody, error) {
 	case err == nil, errors.Is(err, errStop):
 		return out, nil
 	default:
-		return out, fail(ReasonMalformedBody, "", err)
+		return out, fail(ReasonMalformedBody, "", syntaxPosition(err))
 	}
 }
 
 func walkOnce(body []byte, heads bool, skip int, visit func(*rawItem) bool, out *rawBody) error {
-	w := walker{
-		// Duplicate names and ill-formed UTF-8 are matters of the item that holds them.
-		dec:   jsontext.NewDecoder(bytes.NewBuffer(body), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)),
-		heads: heads, skip: skip, visit: visit, out: out,
-	}
-	if err := w.body(); err != nil {
+	w := newWalker(body)
+	w.heads, w.skip, w.visit, w.out = heads, skip, visit, out
+	return w.whole(len(body), w.body)
+}
+
+// walkValue reads a text that is one JSON value; read must consume it.
+func walkValue(text []byte, read func(w *walker) error) error {
+	w := newWalker(text)
+	return w.whole(len(text), func() error { return read(w) })
+}
+
+func newWalker(text []byte) *walker {
+	// Duplicate names and ill-formed UTF-8 are matters of the item that holds them.
+	return &walker{dec: jsontext.NewDecoder(bytes.NewBuffer(text), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))}
+}
+
+// whole reads one value of size bytes by read, and makes sure that nothing follows.
+func (w *walker) whole(size int, read func() error) error {
+	if err := read(); err != nil {
 		if errors.Is(err, io.EOF) {
-			return &jsontext.SyntacticError{ByteOffset: int64(len(body)), Err: io.ErrUnexpectedEOF}
+			return &jsontext.SyntacticError{ByteOffset: int64(size), Err: io.ErrUnexpectedEOF}
 		}
 		return err
 	}
-	// One value is a body; anything after it is not.
 	switch _, err := w.dec.ReadToken(); {
 	case errors.Is(err, io.EOF):
 		return nil

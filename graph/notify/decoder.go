@@ -1,0 +1,493 @@
+package notify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
+
+	"presencebridge/bridge/presence"
+)
+
+// Defaults of [Config].
+const (
+	DefaultMaxBody    = 64 << 20
+	DefaultMaxTokens  = 64
+	DefaultLeeway     = 2 * time.Minute
+	DefaultTokenCache = 256
+)
+
+// refusalLogInterval is the least time between two log lines about the same reason.
+const refusalLogInterval = time.Minute
+
+// Config configures a [Decoder].
+type Config struct {
+	// Account is the metric label and log attribute.
+	Account string
+	// TenantID is the directory (tenant) id that items and tokens must be of. A GUID; required.
+	TenantID string
+	// Audiences are what tokens may be for: the client id of the application that made the
+	// subscriptions, and its application id URI where tokens name that. Required.
+	Audiences []string
+	// Issuers of tokens. Default [GlobalIssuers].
+	Issuers Issuers
+	// Publisher is who must have sent the notifications. Default [DefaultPublisher].
+	Publisher string
+	// Leeway is how far clocks may be apart when exp and nbf are checked. Default 2 min.
+	Leeway time.Duration
+	// Keys are the keys that tokens are signed with; may be shared. Required.
+	Keys *KeySource
+	// Certificates are the decryption keys. Required; may be empty for now.
+	Certificates *Keyring
+	// CheckClientState tells whether a clientState is one of this account's. Required.
+	CheckClientState func(state string) bool
+	// Pool bounds decryption; one for all decoders of a process. Default: one of its own, of one
+	// slot per CPU.
+	Pool *Pool
+	// MaxBody is the largest body read, in bytes. Default 64 MiB, well above what a receiver lets in.
+	MaxBody int
+	// MaxTokens is how many validation tokens a body may hold; Graph sends one per application
+	// and tenant in it. Default 64.
+	MaxTokens int
+	// TokenCache is how many verified tokens are remembered. Default 256.
+	TokenCache int
+	// Now is the clock. Default time.Now.
+	Now func() time.Time
+	// Log gets refusals, each reason once a minute at most. Default: nothing.
+	Log *slog.Logger
+	// Metrics registers presence_bridge_notify_…. Default: nowhere.
+	Metrics prometheus.Registerer
+}
+
+func (c *Config) defaults() error {
+	if uuid.Validate(c.TenantID) != nil || len(c.TenantID) != 36 {
+		return fmt.Errorf("notify: TenantID %q is no GUID: give the directory (tenant) id", c.TenantID)
+	}
+	switch {
+	case len(c.Audiences) == 0:
+		return errors.New("notify: Audiences is empty: give the client id of the application")
+	case c.Keys == nil:
+		return errors.New("notify: Keys is missing")
+	case c.Certificates == nil:
+		return errors.New("notify: Certificates is missing")
+	case c.CheckClientState == nil:
+		return errors.New("notify: CheckClientState is missing")
+	}
+	if len(c.Issuers.V1) == 0 && len(c.Issuers.V2) == 0 {
+		c.Issuers = GlobalIssuers()
+	}
+	if c.Publisher == "" {
+		c.Publisher = DefaultPublisher
+	}
+	if c.Leeway <= 0 {
+		c.Leeway = DefaultLeeway
+	}
+	if c.Pool == nil {
+		c.Pool = NewPool(0)
+	}
+	if c.MaxBody <= 0 {
+		c.MaxBody = DefaultMaxBody
+	}
+	if c.MaxTokens <= 0 {
+		c.MaxTokens = DefaultMaxTokens
+	}
+	if c.TokenCache <= 0 {
+		c.TokenCache = DefaultTokenCache
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return nil
+}
+
+// Kind is what sort of item a body held.
+type Kind uint8
+
+// The kinds.
+const (
+	Ignored   Kind = iota // about something else than presence, or about nothing
+	Rich                  // encryptedContent
+	Basic                 // a presence has changed, without saying to what
+	Lifecycle             // about the subscription itself
+)
+
+// String is the kind in lower case: a metric label.
+func (k Kind) String() string {
+	switch k {
+	case Rich:
+		return "rich"
+	case Basic:
+		return "basic"
+	case Lifecycle:
+		return "lifecycle"
+	default:
+		return "ignored"
+	}
+}
+
+// MarshalText writes the String, for JSON.
+func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// Item is what one element of "value" says. Only where Err is nil may it be acted upon; fields are
+// filled in as far as they could be read even so.
+type Item struct {
+	Index          int
+	Kind           Kind
+	SubscriptionID string
+	TenantID       string // lower case
+	ClientState    string
+	ChangeType     string // "updated"; "unknownFutureValue" and others are treated alike
+	LifecycleEvent string
+	// UserID is the Entra object id, GUIDs in lower case. Of a rich item it was compared with the
+	// decrypted id.
+	UserID string
+	// Pair is what Teams shows; zero unless Kind is Rich. Words that nobody knows are kept.
+	Pair presence.Pair
+	// Sequence is the presence's sequenceNumber, where it is sent (it is not documented to be).
+	Sequence string
+	// Expiration is when the subscription ends, as the item says, in UTC; zero if it cannot be read.
+	Expiration time.Time
+	// CertificateID is encryptionCertificateId: which certificate is still being cited.
+	CertificateID string
+	Oddities      OdditySet
+	// Err is an [*Error] or nil.
+	Err error
+}
+
+// Result is what a body says.
+type Result struct {
+	// Items has one element per element of "value", in order.
+	Items []Item
+	// Tokens has one element per validation token, if there was a rich item that needed them.
+	Tokens   []TokenResult
+	Oddities OdditySet
+	// Err is an [*Error] when the body as a whole was refused, or the context ended.
+	Err error
+}
+
+// Retry tells whether the body must be kept and decoded again, and how long to wait at least (0: not
+// known). Nothing of it should be acted upon before.
+func (r *Result) Retry() (wait time.Duration, retry bool) {
+	look := func(err error) {
+		if e, ok := errors.AsType[*Error](err); ok && e.Retry() {
+			wait, retry = max(wait, e.RetryAfter), true
+		}
+	}
+	look(r.Err)
+	for i := range r.Items {
+		look(r.Items[i].Err)
+	}
+	return wait, retry
+}
+
+// Decoder decodes the bodies of one account. It is safe for concurrent use and has no goroutines
+// outside of Decode.
+type Decoder struct {
+	cfg      Config
+	tokens   tokenVerifier
+	metrics  *metrics
+	refusals [reasonCount]rate.Sometimes
+}
+
+// New makes a Decoder.
+func New(cfg Config) (*Decoder, error) {
+	if err := cfg.defaults(); err != nil {
+		return nil, err
+	}
+	m, err := newMetrics(cfg.Metrics, cfg.Account)
+	if err != nil {
+		return nil, err
+	}
+	d := &Decoder{cfg: cfg, metrics: m, tokens: tokenVerifier{
+		keys: cfg.Keys, tenant: normalID(cfg.TenantID), audiences: cfg.Audiences, issuers: cfg.Issuers,
+		publisher: cfg.Publisher, leeway: cfg.Leeway, now: cfg.Now,
+		cache: tokenCache{max: cfg.TokenCache, have: make(map[[32]byte]TokenResult)},
+	}}
+	for i := range d.refusals {
+		d.refusals[i].Interval = refusalLogInterval
+	}
+	return d, nil
+}
+
+// Decode reads a body. It never fails as a call: what is wrong is said in the Result, per item where it
+// can be. progress, if not nil, is called after each item that was decrypted or refused, never by two
+// goroutines at once; a caller that lends the body for a limited time can prolong it there.
+//
+// The work is done by this goroutine and by at most as many more as the pool has slots, all of which
+// have ended when Decode returns.
+func (d *Decoder) Decode(ctx context.Context, body []byte, progress func()) Result {
+	res := d.decode(ctx, body, progress)
+	d.metrics.count(&res)
+	d.logRefusals(ctx, &res)
+	return res
+}
+
+func (d *Decoder) decode(ctx context.Context, body []byte, progress func()) Result {
+	if len(body) > d.cfg.MaxBody {
+		return Result{Err: fail(ReasonTooLarge, "", fmt.Errorf("%d bytes, at most %d are read", len(body), d.cfg.MaxBody))}
+	}
+	var raws []rawItem
+	out, err := walk(body, false, func(it *rawItem) bool {
+		raws = append(raws, *it)
+		return true
+	})
+	if err != nil {
+		return Result{Err: err, Oddities: out.oddities}
+	}
+	res := Result{Items: make([]Item, len(raws)), Oddities: out.oddities}
+	if !out.hasValue {
+		res.Err = fail(ReasonNoItems, "value", errors.New("no such array"))
+		return res
+	}
+	var rich []int // the items that are still to be decrypted
+	for i := range raws {
+		res.Items[i] = d.judge(&raws[i])
+		if res.Items[i].Kind == Rich && res.Items[i].Err == nil {
+			rich = append(rich, i)
+		}
+	}
+	if len(rich) > 0 {
+		res.Tokens, err = d.verifyTokens(ctx, out.tokens)
+		d.decrypt(ctx, rich, raws, &res, err, progress)
+	}
+	if ctx.Err() != nil {
+		res.Err = fail(ReasonCancelled, "", context.Cause(ctx))
+	}
+	return res
+}
+
+// judge says what an item is, and checks what can be checked without cryptography.
+func (d *Decoder) judge(raw *rawItem) Item {
+	it := Item{
+		Index: raw.index, Kind: raw.kind(), SubscriptionID: raw.subscriptionID, TenantID: normalID(raw.tenant()),
+		ClientState: raw.clientState, ChangeType: raw.changeType, LifecycleEvent: raw.lifecycleEvent,
+		UserID: raw.userOf(), CertificateID: raw.content.certificateID,
+	}
+	if it.UserID == "" && it.Kind == Basic {
+		it.UserID = raw.userInResource()
+	}
+	if raw.expiration != "" {
+		t, err := ParseTime(raw.expiration)
+		if err != nil {
+			it.Oddities.add(OddityTime)
+		}
+		it.Expiration = t
+	}
+	if raw.changeType != "" && raw.lifecycleEvent != "" {
+		it.Oddities.add(OddityBothKinds)
+	}
+	if raw.changeType != "" && raw.changeType != "updated" {
+		it.Oddities.add(OddityChangeType)
+	}
+	if raw.tenantID == "" && raw.organizationID != "" {
+		it.Oddities.add(OddityOrganizationOnly)
+	}
+	if err := d.authenticate(raw, &it); err != nil {
+		it.Err = err
+	}
+	return it
+}
+
+// authenticate checks an item's shape, clientState and tenant.
+func (d *Decoder) authenticate(raw *rawItem, it *Item) *Error {
+	switch {
+	case raw.err != nil:
+		return raw.err
+	case raw.clientState == "" || !d.cfg.CheckClientState(raw.clientState):
+		return fail(ReasonClientState, "clientState", nil)
+	case it.TenantID == "" && it.Kind == Rich:
+		return fail(ReasonTenant, "tenantId", errors.New("missing"))
+	case it.TenantID != "" && it.TenantID != d.tokens.tenant:
+		return fail(ReasonTenant, "tenantId", errors.New("not the expected tenant"))
+	case it.UserID == "" && it.Kind == Basic:
+		return fail(ReasonNoUser, "resourceData.id", errors.New("neither it nor @odata.id nor resource names one user"))
+	default:
+		return nil
+	}
+}
+
+// kind tells what sort of item it is. changeType and lifecycleEvent exclude each other
+// (learn:api/resources/changenotification); where both are, content decides.
+func (it *rawItem) kind() Kind {
+	switch {
+	case it.dataODataType != "" && !isPresence(it.dataODataType):
+		return Ignored
+	case it.hasContent:
+		return Rich
+	case it.lifecycleEvent != "":
+		return Lifecycle
+	case it.changeType != "":
+		return Basic
+	default:
+		return Ignored
+	}
+}
+
+// verifyTokens verifies all tokens of a body. All must pass
+// (learn:change-notifications-with-resource-data); the error is that of the first that did not, where
+// one that is refused outweighs one that cannot be judged now.
+func (d *Decoder) verifyTokens(ctx context.Context, raws []rawToken) ([]TokenResult, error) {
+	switch {
+	case len(raws) == 0:
+		return nil, fail(ReasonTokenMissing, "validationTokens", nil)
+	case len(raws) > d.cfg.MaxTokens:
+		return nil, fail(ReasonTooManyTokens, "validationTokens", fmt.Errorf("%d, at most %d are verified", len(raws), d.cfg.MaxTokens))
+	}
+	results := make([]TokenResult, len(raws))
+	var first error
+	for i, raw := range raws {
+		results[i] = d.tokens.verify(ctx, raw)
+		results[i].Index = i
+		err, bad := errors.AsType[*Error](results[i].Err)
+		if !bad {
+			continue
+		}
+		if first == nil || (ReasonOf(first).Transient() && !err.Retry()) {
+			at := *err
+			at.Field = fmt.Sprintf("validationTokens[%d]", i)
+			if err.Field != "" {
+				at.Field += "." + err.Field
+			}
+			first = &at
+		}
+	}
+	return results, first
+}
+
+// decrypt decrypts the items listed in rich, or refuses them all where tokenErr says so.
+func (d *Decoder) decrypt(ctx context.Context, rich []int, raws []rawItem, res *Result, tokenErr error, progress func()) {
+	if tokenErr == nil && !covered(res.Tokens, d.tokens.tenant) {
+		tokenErr = fail(ReasonTokenCover, "validationTokens", errors.New("none is for the item's tenant"))
+	}
+	if tokenErr != nil {
+		for _, i := range rich {
+			res.Items[i].Err = tokenErr
+		}
+		return
+	}
+	for _, i := range rich { // for those that are not reached
+		res.Items[i].Err = errNotReached
+	}
+	var mu sync.Mutex
+	d.cfg.Pool.each(ctx, len(rich), func(n int) {
+		i := rich[n]
+		begun := time.Now()
+		err := d.open(&raws[i], &res.Items[i])
+		d.metrics.decrypt.Observe(time.Since(begun).Seconds())
+		res.Items[i].Err = nil
+		if err != nil {
+			res.Items[i].Err = err
+		}
+		if progress != nil {
+			mu.Lock()
+			defer mu.Unlock()
+			progress()
+		}
+	})
+}
+
+var errNotReached = fail(ReasonCancelled, "", errors.New("not reached before the context ended"))
+
+// covered tells whether a passing token is for the tenant. An item's tenant is the expected one at
+// this point, and so is a passing token's; this is what ties the two together.
+func covered(tokens []TokenResult, tenant string) bool {
+	for i := range tokens {
+		if tokens[i].Err == nil && normalID(tokens[i].TenantID) == tenant {
+			return true
+		}
+	}
+	return false
+}
+
+// open decrypts one rich item and fills in what it says.
+func (d *Decoder) open(raw *rawItem, it *Item) *Error {
+	cert, second := d.cfg.Certificates.find(raw.content.certificateID, raw.content.thumbprint)
+	if cert == nil {
+		return fail(ReasonUnknownCertificate, "encryptedContent.encryptionCertificateId", fmt.Errorf("no key for certificate %.128q", raw.content.certificateID))
+	}
+	if second {
+		it.Oddities.add(OdditySecondKey)
+	}
+	c, err := raw.content.decode()
+	if err != nil {
+		return err
+	}
+	key, err := c.unwrap(cert.Key)
+	if err != nil {
+		return err
+	}
+	if err := c.verify(key); err != nil {
+		return err
+	}
+	plain, err := c.decrypt(key)
+	if err != nil {
+		return err
+	}
+	return it.fill(plain)
+}
+
+// fill takes over what was decrypted.
+func (it *Item) fill(plain []byte) *Error {
+	p, err := parsePlain(plain)
+	if err != nil {
+		return err
+	}
+	if p.bom {
+		it.Oddities.add(OddityBOM)
+	}
+	user := normalID(p.ID)
+	if user == "" {
+		user = userInPath(p.ODataID)
+	}
+	switch {
+	case p.ODataType != "" && !isPresence(p.ODataType):
+		return fail(ReasonNoPresence, "@odata.type", errors.New("not a presence"))
+	case it.UserID == "":
+		it.UserID = user
+	case user != "" && user != it.UserID:
+		return fail(ReasonUserMismatch, "id", nil)
+	}
+	if it.UserID == "" {
+		return fail(ReasonNoUser, "id", errors.New("neither the item nor its content names a user"))
+	}
+	if p.Availability == "" || p.Activity == "" {
+		return fail(ReasonNoPresence, "availability", errors.New("availability or activity is missing"))
+	}
+	it.Pair, it.Sequence = presence.ParsePair(p.Availability, p.Activity), p.Sequence
+	return nil
+}
+
+// logRefusals writes one line per reason, each at most once a minute: the metrics have the numbers.
+func (d *Decoder) logRefusals(ctx context.Context, r *Result) {
+	d.logRefusal(ctx, r.Err, 0)
+	var counts [reasonCount]int
+	for i := range r.Items {
+		counts[ReasonOf(r.Items[i].Err)]++
+	}
+	for i := range r.Items {
+		if n := counts[ReasonOf(r.Items[i].Err)]; n > 0 {
+			d.logRefusal(ctx, r.Items[i].Err, n)
+			counts[ReasonOf(r.Items[i].Err)] = 0
+		}
+	}
+}
+
+func (d *Decoder) logRefusal(ctx context.Context, err error, items int) {
+	reason := ReasonOf(err)
+	if reason == ReasonNone || reason == ReasonCancelled {
+		return
+	}
+	d.refusals[reason].Do(func() {
+		d.cfg.Log.WarnContext(ctx, "notification refused", "account", d.cfg.Account, "reason", reason.String(),
+			"items", items, "retry", reason.Transient(), "error", err)
+	})
+}
