@@ -56,8 +56,9 @@ type Config struct {
 	// MaxBody is the longest body accepted, in bytes; a longer one is a 413. Default 8 MiB: the
 	// filter that Graph echoes takes 28 KB in every single item.
 	MaxBody int64
-	// MaxInFlight bounds the memory of all bodies being received or stored at one time, in bytes;
-	// beyond it the answer is 503. At least MaxBody. Default 64 MiB.
+	// MaxInFlight bounds the memory of all bodies being received or stored at one time, in bytes (the
+	// half-size copy that a growing body leaves behind not counted); beyond it the answer is 503. At
+	// least MaxBody. Default 64 MiB.
 	MaxInFlight int64
 	// Deadline is how long after a request's arrival it must have been received and stored.
 	// Default 2.5 s, and at most 3 s: Graph's limit.
@@ -192,6 +193,8 @@ func (r *Receiver) routes() *echo.Echo {
 	}
 	e.POST("/graph/:account/notifications", func(c echo.Context) error { return r.receive(c, kindNotifications) })
 	e.POST("/graph/:account/lifecycle", func(c echo.Context) error { return r.receive(c, kindLifecycle) })
+	// Echo would answer OPTIONS by itself, with what is allowed where.
+	e.OPTIONS("/*", func(echo.Context) error { return echo.ErrNotFound })
 	for _, route := range r.cfg.Routes {
 		e.Add(route.Method, route.Path, echo.WrapHandler(route.Handler))
 	}
