@@ -1,0 +1,279 @@
+package bridge
+
+import (
+	"slices"
+	"time"
+
+	"presencebridge/bridge/presence"
+)
+
+// Record is everything the bridge knows of one member: what each side shows, what of that is the
+// person's own, what we put there, and what is under way. [Step] is the only thing that changes it.
+//
+// Fields without a JSON name are volatile: they describe requests of this process and mean nothing to the
+// next one.
+type Record struct {
+	Member    string         `json:"member"`
+	Excluded  bool           `json:"excluded,omitempty"` // opted out, or left: withdraw, then write nothing more
+	Teams     TeamsSide      `json:"teams"`
+	Endpoints []EndpointSide `json:"endpoints,omitempty"`
+
+	cause cause // volatile: for the latency figures only
+}
+
+// OrganicState says what is known of a member's own state in Teams.
+type OrganicState string
+
+// The organic states.
+const (
+	OrganicUnknown OrganicState = ""       // not seen, or not for a lease (R4)
+	OrganicHidden  OrganicState = "hidden" // our assertion shows; what lies under it cannot be seen (R2)
+	OrganicSeen    OrganicState = "seen"
+)
+
+// Phase of an assertion. An assertion is ours in every phase.
+type Phase string
+
+// The phases.
+const (
+	PhaseWriting     Phase = "writing"
+	PhaseStanding    Phase = "standing"
+	PhaseWithdrawing Phase = "withdrawing"
+)
+
+// Mark orders pushes: the sequence in GRAPH_IN and the item in the body. Never a clock.
+type Mark struct {
+	Seq  uint64 `json:"seq,omitempty"`
+	Item int    `json:"item,omitempty"`
+}
+
+// After tells whether m is later than o.
+func (m Mark) After(o Mark) bool {
+	return m.Seq > o.Seq || (m.Seq == o.Seq && m.Item > o.Item)
+}
+
+// TeamsSide is Teams' side of a record.
+type TeamsSide struct {
+	Shown        presence.Pair   `json:"shown,omitzero"`
+	Organic      presence.Pair   `json:"organic,omitzero"` // with OrganicSeen; otherwise the last one seen
+	OrganicState OrganicState    `json:"organic_state,omitempty"`
+	Assertion    *TeamsAssertion `json:"assertion,omitempty"`
+	Write        *TeamsWrite     `json:"write,omitempty"`     // the one write that is under way or waited out (R6)
+	Withdrawn    []Withdrawn     `json:"withdrawn,omitempty"` // values of ours that are not believed (R15)
+	Purge        bool            `json:"purge,omitempty"`     // a withdrawn value shows and no write was answered since
+	Woken        presence.Pair   `json:"woken,omitzero"`      // a stored preference that our session woke (R5)
+	WokenOwed    bool            `json:"woken_owed,omitempty"`
+	WokenWatch   bool            `json:"woken_watch,omitempty"`
+	ReadOwed     bool            `json:"read_owed,omitempty"`
+	Mark         Mark            `json:"mark,omitzero"`
+	Because      []Reason        `json:"because,omitempty"`
+	Timers       TeamsTimers     `json:"timers,omitzero"`
+
+	epoch    uint32 // grows with whatever makes a read that began before it unbelievable (R7)
+	reading  bool   // a direct read is under way
+	renewDue bool
+}
+
+// TeamsTimers are the moments at which Teams' side has to be looked at again. A zero time is a timer that
+// is not pending. Step never compares them with the clock: that a timer is due is an event.
+type TeamsTimers struct {
+	Settle   time.Time `json:"settle,omitzero"`    // the fence after an answer, and the hold-down (R7, R13)
+	Deadline time.Time `json:"deadline,omitzero"`  // the write under way can no longer land (R6)
+	Renew    time.Time `json:"renew,omitzero"`     // half-life of the lease (R12)
+	Lapse    time.Time `json:"lapse,omitzero"`     // our session ends by itself (R7)
+	WokenEnd time.Time `json:"woken_end,omitzero"` // one lease after an assertion onto an Offline member ended (R5)
+	Forget   time.Time `json:"forget,omitzero"`    // withdrawn values are forgotten (R15)
+	Retry    time.Time `json:"retry,omitzero"`     // a failed read is tried again
+}
+
+// TeamsAssertion is our own presence session in Teams.
+type TeamsAssertion struct {
+	Value  presence.Pair       `json:"value"`
+	Before presence.Pair       `json:"before,omitzero"` // the value before, while it changes
+	Class  presence.Class      `json:"class"`
+	Phase  Phase               `json:"phase"`
+	Since  time.Time           `json:"since"`
+	From   presence.EndpointID `json:"from"` // the endpoint that is the cause
+}
+
+// explains tells whether a shown value is this assertion's doing.
+func (a *TeamsAssertion) explains(p presence.Pair) bool {
+	return a != nil && (p == a.Value || (!a.Before.IsZero() && p == a.Before))
+}
+
+// WriteKind tells the writes to Teams apart.
+type WriteKind string
+
+// The kinds.
+const (
+	WriteSet   WriteKind = "set"
+	WriteClear WriteKind = "clear"
+	WriteRenew WriteKind = "renew" // not stored: a new owner takes any standing assertion for unanswered (R6)
+)
+
+// TeamsWrite is an intent: a request that was, or is about to be, sent.
+type TeamsWrite struct {
+	ID      uint32    `json:"id"`
+	Kind    WriteKind `json:"kind"`
+	Waiting bool      `json:"waiting,omitempty"` // unanswered: waited out until the deadline
+	Started time.Time `json:"started"`
+}
+
+// Withdrawn is a value that we took away from Teams.
+type Withdrawn struct {
+	Value presence.Pair `json:"value"`
+	// Answered: a write was answered after the withdrawal, so that a read past its fence can be believed.
+	Answered bool `json:"answered,omitempty"`
+}
+
+// EndpointSide is one PBX endpoint's side of a record.
+type EndpointSide struct {
+	ID   presence.EndpointID `json:"id"`
+	Seen bool                `json:"seen,omitempty"` // false: unknown (R4)
+	Line presence.Line       `json:"line,omitempty"`
+	// Status is the person's own: under an assertion of ours the one from before.
+	Status    presence.Status    `json:"status,omitzero"`
+	Version   uint64             `json:"version,omitempty"`
+	ChangedAt time.Time          `json:"changed_at,omitzero"`
+	Assertion *EndpointAssertion `json:"assertion,omitempty"`
+	Write     *EndpointWrite     `json:"write,omitempty"`
+	// Withdrawn is a value of ours whose write was under way when the person chose something else: shown by
+	// the first read after it, it is ours that came late.
+	Withdrawn presence.Status `json:"withdrawn,omitzero"`
+	Override  *Override       `json:"override,omitempty"`
+	ReadOwed  bool            `json:"read_owed,omitempty"`
+	Leaving   bool            `json:"leaving,omitempty"` // no longer this member's
+	Failures  int             `json:"failures,omitempty"`
+	Because   []Reason        `json:"because,omitempty"`
+	Timers    EndpointTimers  `json:"timers,omitzero"`
+
+	epoch   uint32
+	mark    uint64 // the connector's own number: per process
+	reading bool
+}
+
+// EndpointTimers are an endpoint's timers; see [TeamsTimers].
+type EndpointTimers struct {
+	Hold     time.Time `json:"hold,omitzero"`     // least time between two writes (R13)
+	Settle   time.Time `json:"settle,omitzero"`   // the fence after an answer (R7)
+	Deadline time.Time `json:"deadline,omitzero"` // the write under way can no longer land (R6)
+	Retry    time.Time `json:"retry,omitzero"`    // after a failed read, or a refused write
+}
+
+// EndpointAssertion is a status of ours on a PBX.
+type EndpointAssertion struct {
+	Value    presence.Status `json:"value"`
+	Before   presence.Status `json:"before,omitzero"`   // the value before, while it changes
+	Previous presence.Status `json:"previous,omitzero"` // the person's own, to be restored (R8)
+	Class    presence.Class  `json:"class"`
+	Phase    Phase           `json:"phase"`
+	Since    time.Time       `json:"since"`
+}
+
+// EndpointWrite is an intent on a PBX.
+type EndpointWrite struct {
+	ID      uint32          `json:"id"`
+	Status  presence.Status `json:"status,omitzero"`
+	Waiting bool            `json:"waiting,omitempty"`
+	Started time.Time       `json:"started"`
+}
+
+// Override is a member's choice by hand that ended our assertion (R17).
+type Override struct {
+	// Of is what policy wanted when the person chose; the override ends when policy wants something else.
+	Of presence.Status `json:"of,omitzero"`
+	// Pending: the Teams read that says what policy wanted is still owed.
+	Pending bool      `json:"pending,omitempty"`
+	Since   time.Time `json:"since"`
+}
+
+// NewRecord is a member that was never seen. Every value that policy can set in Teams counts as just
+// withdrawn, since a former life of the bridge may have left it there (R15).
+func NewRecord(member string, rules *Rules) Record {
+	r := Record{Member: member}
+	for _, v := range rules.Policy.TeamsValues() {
+		r.Teams.Withdrawn = append(r.Teams.Withdrawn, Withdrawn{Value: v})
+	}
+	return r
+}
+
+// Clone copies r so that a step cannot change what the caller holds.
+func (r *Record) Clone() Record {
+	c := *r
+	c.Teams.Assertion = clonePtr(r.Teams.Assertion)
+	c.Teams.Write = clonePtr(r.Teams.Write)
+	c.Teams.Withdrawn = slices.Clone(r.Teams.Withdrawn)
+	c.Endpoints = slices.Clone(r.Endpoints)
+	for i := range c.Endpoints {
+		ep := &c.Endpoints[i]
+		ep.Assertion = clonePtr(ep.Assertion)
+		ep.Write = clonePtr(ep.Write)
+		ep.Override = clonePtr(ep.Override)
+	}
+	return c
+}
+
+func clonePtr[T any](p *T) *T {
+	if p == nil {
+		return nil
+	}
+	c := *p
+	return &c
+}
+
+// Endpoint returns the endpoint of that id, or nil.
+func (r *Record) Endpoint(id presence.EndpointID) *EndpointSide {
+	for i := range r.Endpoints {
+		if r.Endpoints[i].ID == id {
+			return &r.Endpoints[i]
+		}
+	}
+	return nil
+}
+
+// TeamsEpoch is what a read of Teams that begins now has to carry.
+func (r *Record) TeamsEpoch() uint32 { return r.Teams.epoch }
+
+// EndpointEpoch is what a read of that endpoint that begins now has to carry.
+func (r *Record) EndpointEpoch(id presence.EndpointID) uint32 {
+	if ep := r.Endpoint(id); ep != nil {
+		return ep.epoch
+	}
+	return 0
+}
+
+// Idle tells whether nothing of ours is anywhere, nor under way.
+func (r *Record) Idle() bool {
+	if r.Teams.Assertion != nil || r.Teams.Write != nil {
+		return false
+	}
+	for i := range r.Endpoints {
+		if r.Endpoints[i].Assertion != nil || r.Endpoints[i].Write != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// durable is r without what is not worth a store of its own: renewals and their timers (R12), reasons, and
+// the marks of observations that changed nothing.
+func (r *Record) durable() Record {
+	c := *r
+	c.cause = cause{}
+	t := &c.Teams
+	t.Because, t.Mark = nil, Mark{}
+	t.epoch, t.reading, t.renewDue = 0, false, false
+	t.Timers.Settle, t.Timers.Renew, t.Timers.Lapse, t.Timers.Retry = time.Time{}, time.Time{}, time.Time{}, time.Time{}
+	if t.Write != nil && t.Write.Kind == WriteRenew {
+		t.Write = nil
+		t.Timers.Deadline = time.Time{}
+	}
+	c.Endpoints = slices.Clone(r.Endpoints)
+	for i := range c.Endpoints {
+		ep := &c.Endpoints[i]
+		ep.Because = nil
+		ep.epoch, ep.mark, ep.reading = 0, 0, false
+		ep.Timers.Hold, ep.Timers.Settle, ep.Timers.Retry = time.Time{}, time.Time{}, time.Time{}
+	}
+	return c
+}
