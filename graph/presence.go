@@ -1,0 +1,223 @@
+package graph
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/microsoft/kiota-abstractions-go/serialization"
+	"github.com/microsoftgraph/msgraph-sdk-go/communications"
+	"github.com/microsoftgraph/msgraph-sdk-go/models"
+	"github.com/microsoftgraph/msgraph-sdk-go/users"
+
+	"presencebridge/bridge/presence"
+)
+
+// MaxPresences is how many users one read or one subscription can name
+// (learn:api/cloudcommunications-getpresencesbyuserid).
+const MaxPresences = 650
+
+// Bounds of a session's life (learn:api/presence-setpresence).
+const (
+	MinLease = 5 * time.Minute
+	MaxLease = 4 * time.Hour
+)
+
+// Presence is what Graph says about a user.
+type Presence struct {
+	UserID string
+	Pair   presence.Pair
+	// OutOfOffice is nil where the cloud does not say.
+	OutOfOffice *bool
+	// Sequence orders the versions of one user's presence, compared as a string; "" where the cloud has none.
+	Sequence      string
+	StatusMessage string
+}
+
+// base is where the SDK's builders begin.
+func (c *Client) base() map[string]string {
+	return map[string]string{"baseurl": c.graph + "/v1.0"}
+}
+
+// userPresence is the SDK's builder of a user's presence.
+func (c *Client) userPresence(id string) *users.ItemPresenceRequestBuilder {
+	return users.NewUsersRequestBuilderInternal(c.base(), c.adapter).ByUserId(id).Presence()
+}
+
+// canPresence refuses in clouds without a presence API, and without a user.
+func (c *Client) canPresence(op, user string) error {
+	if !c.cloud.Presence {
+		return refused(op, fmt.Sprintf("the cloud %s has no presence API", c.cloud.Cloud))
+	}
+	if user == "" {
+		return refused(op, "no user given")
+	}
+	return nil
+}
+
+// Presence reads one user's presence. A user that Graph does not know is [Gone].
+func (c *Client) Presence(ctx context.Context, userID string) (Presence, error) {
+	const op = "get presence"
+	if err := c.canPresence(op, userID); err != nil {
+		return Presence{}, err
+	}
+	info, err := c.userPresence(userID).ToGetRequestInformation(ctx, nil)
+	body, err := c.send(ctx, c.reading(ctx, op), info, err)
+	if err != nil {
+		return Presence{}, err
+	}
+	p, err := decodePresence(body)
+	if err != nil {
+		return Presence{}, answerUnreadable(op)
+	}
+	if p.UserID == "" {
+		p.UserID = userID
+	}
+	return p, nil
+}
+
+// Presences reads up to [MaxPresences] users' presence at once. Users that Graph leaves out are left out; the
+// order is Graph's.
+func (c *Client) Presences(ctx context.Context, ids []string) ([]Presence, error) {
+	const op = "get presences"
+	switch {
+	case len(ids) == 0:
+		return nil, nil
+	case len(ids) > MaxPresences:
+		return nil, refused(op, fmt.Sprintf("%d users at once, Graph takes %d: split them", len(ids), MaxPresences))
+	}
+	if err := c.canPresence(op, ids[0]); err != nil {
+		return nil, err
+	}
+	body := communications.NewGetPresencesByUserIdPostRequestBody()
+	body.SetIds(ids)
+	info, err := communications.NewCommunicationsRequestBuilderInternal(c.base(), c.adapter).
+		GetPresencesByUserId().ToPostRequestInformation(ctx, body, nil)
+	answer, err := c.send(ctx, c.reading(ctx, op), info, err)
+	if err != nil {
+		return nil, err
+	}
+	list, err := decodePresences(answer, len(ids))
+	if err != nil {
+		return nil, answerUnreadable(op)
+	}
+	return list, nil
+}
+
+// reading is an app-only read.
+func (c *Client) reading(ctx context.Context, op string) call {
+	return call{op: op, class: classRead, lane: readLane(ctx), tokens: c.app, repeatable: true}
+}
+
+// writing is an app-only write, which is never repeated when nobody knows whether it landed.
+func (c *Client) writing(op string, lane int) call {
+	return call{op: op, class: classWrite, lane: lane, tokens: c.app}
+}
+
+// answerUnreadable is a 2xx answer that is not what its page describes.
+func answerUnreadable(op string) *Error {
+	return &Error{Kind: Transient, Op: op, Status: 200, Code: "answer_unreadable", Message: "the answer is not what Graph documents"}
+}
+
+// SetPresence sets the application's own session of a user, or prolongs it, for lease ([MinLease] to [MaxLease]). Graph
+// takes five pairs only and ignores or refuses others. A failure of kind [Transient] with Unanswered set may have
+// been applied, and may still be, for as long as Config.Timeout and Graph's own queues let it.
+func (c *Client) SetPresence(ctx context.Context, userID string, p presence.Pair, lease time.Duration) error {
+	const op = "set presence"
+	if err := c.canPresence(op, userID); err != nil {
+		return err
+	}
+	if lease < MinLease || lease > MaxLease {
+		return refused(op, fmt.Sprintf("a lease of %v, Graph takes %v to %v", lease, MinLease, MaxLease))
+	}
+	body := users.NewItemPresenceSetPresencePostRequestBody()
+	body.SetSessionId(&c.cfg.ClientID) // the page demands the application's id
+	body.SetAvailability(&p.Availability)
+	body.SetActivity(&p.Activity)
+	body.SetExpirationDuration(isoDuration(lease))
+	info, err := c.userPresence(userID).SetPresence().ToPostRequestInformation(ctx, body, nil)
+	_, err = c.send(ctx, c.writing(op, setLane(ctx)), info, err)
+	return err
+}
+
+// ClearPresence ends the application's own session of a user. That there is none (404) is success. It goes
+// ahead of all other writes.
+func (c *Client) ClearPresence(ctx context.Context, userID string) error {
+	const op = "clear presence"
+	if err := c.canPresence(op, userID); err != nil {
+		return err
+	}
+	body := users.NewItemPresenceClearPresencePostRequestBody()
+	body.SetSessionId(&c.cfg.ClientID)
+	info, err := c.userPresence(userID).ClearPresence().ToPostRequestInformation(ctx, body, nil)
+	_, err = c.send(ctx, c.writing(op, laneClear), info, err)
+	if IsKind(err, Gone) {
+		return nil
+	}
+	return err
+}
+
+// SetPreferredPresence sets what the user is shown as whatever their sessions say, for expires (0: Graph's default, one
+// day for Busy and DoNotDisturb, otherwise seven). It overwrites what the user chose.
+func (c *Client) SetPreferredPresence(ctx context.Context, userID string, p presence.Pair, expires time.Duration) error {
+	const op = "set preferred presence"
+	if err := c.canPresence(op, userID); err != nil {
+		return err
+	}
+	if expires < 0 {
+		return refused(op, fmt.Sprintf("an expiry of %v cannot be", expires))
+	}
+	body := users.NewItemPresenceSetUserPreferredPresencePostRequestBody()
+	body.SetAvailability(&p.Availability)
+	body.SetActivity(&p.Activity)
+	if expires > 0 {
+		body.SetExpirationDuration(isoDuration(expires))
+	}
+	info, err := c.userPresence(userID).SetUserPreferredPresence().ToPostRequestInformation(ctx, body, nil)
+	_, err = c.send(ctx, c.writing(op, setLane(ctx)), info, err)
+	return err
+}
+
+// ClearPreferredPresence takes the preferred presence away, whoever chose it.
+func (c *Client) ClearPreferredPresence(ctx context.Context, userID string) error {
+	const op = "clear preferred presence"
+	if err := c.canPresence(op, userID); err != nil {
+		return err
+	}
+	info, err := c.userPresence(userID).ClearUserPreferredPresence().ToPostRequestInformation(ctx, nil)
+	_, err = c.send(ctx, c.writing(op, laneClear), info, err)
+	return err
+}
+
+// SetStatusMessage sets the user's status message; "" takes it away. A zero until means for ever.
+func (c *Client) SetStatusMessage(ctx context.Context, userID, text string, until time.Time) error {
+	const op = "set status message"
+	if err := c.canPresence(op, userID); err != nil {
+		return err
+	}
+	content, kind := models.NewItemBody(), models.TEXT_BODYTYPE
+	content.SetContent(&text)
+	content.SetContentType(&kind) // the only type that is documented
+	message := models.NewPresenceStatusMessage()
+	message.SetMessage(content)
+	if !until.IsZero() {
+		// dateTime carries no offset (learn:api/presence-setstatusmessage).
+		at, zone := until.UTC().Format("2006-01-02T15:04:05.0000000"), "UTC"
+		expiry := models.NewDateTimeTimeZone()
+		expiry.SetDateTime(&at)
+		expiry.SetTimeZone(&zone)
+		message.SetExpiryDateTime(expiry)
+	}
+	body := users.NewItemPresenceSetStatusMessagePostRequestBody()
+	body.SetStatusMessage(message)
+	info, err := c.userPresence(userID).SetStatusMessage().ToPostRequestInformation(ctx, body, nil)
+	_, err = c.send(ctx, c.writing(op, setLane(ctx)), info, err)
+	return err
+}
+
+// isoDuration is a duration as Graph's pattern has it, in hours, minutes and whole seconds, rounded up.
+func isoDuration(d time.Duration) *serialization.ISODuration {
+	s := int(math.Ceil(d.Seconds()))
+	return serialization.NewDuration(0, 0, 0, s/3600, s/60%60, s%60, 0)
+}
