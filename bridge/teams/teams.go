@@ -1,0 +1,172 @@
+// Package teams carries the engine's words to Microsoft Graph and back. The engine sets, clears and reads
+// presence of members; Graph knows sessions, leases, priorities and pages of 650 users. No
+// rule about what to set lives here.
+package teams
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"presencebridge/bridge/presence"
+	"presencebridge/graph"
+)
+
+// Graph is what is needed of the client of Graph; [graph.Client] has it.
+type Graph interface {
+	// SetPresence sets or prolongs the application's own session of a user for lease.
+	SetPresence(ctx context.Context, userID string, p presence.Pair, lease time.Duration) error
+	// ClearPresence ends that session; that there is none is success.
+	ClearPresence(ctx context.Context, userID string) error
+	// Presences reads at most graph.MaxPresences users.
+	Presences(ctx context.Context, ids []string) ([]graph.Presence, error)
+}
+
+// Config is what [Teams] is made from.
+type Config struct {
+	// Graph is the account's client. Required.
+	Graph Graph
+	// Parallel is how many pages of one read are under way at once. Default 4.
+	Parallel int
+}
+
+// Teams is Teams as the engine sees it. It is safe for concurrent use and keeps no state.
+type Teams struct {
+	graph    Graph
+	parallel int
+}
+
+// New makes a Teams.
+func New(cfg Config) (*Teams, error) {
+	if cfg.Graph == nil {
+		return nil, errors.New("teams: no client of Graph given")
+	}
+	if cfg.Parallel <= 0 {
+		cfg.Parallel = 4
+	}
+	return &Teams{graph: cfg.Graph, parallel: cfg.Parallel}, nil
+}
+
+// NotSettableError: Graph has no session that shows this pair. Nothing was sent. It is a mistake of the policy,
+// not of the moment.
+type NotSettableError struct {
+	Pair presence.Pair
+}
+
+// Error names the pair and those that can be set.
+func (e *NotSettableError) Error() string {
+	return fmt.Sprintf("teams: %s cannot be set: Graph takes %s", e.Pair, settableList())
+}
+
+// Retry tells that trying again does not help.
+func (e *NotSettableError) Retry() bool { return false }
+
+// SettablePairs are the pairs that a session can show (learn:api/presence-setpresence). Any other is refused,
+// or has no effect.
+func SettablePairs() []presence.Pair {
+	return []presence.Pair{
+		{Availability: presence.Available, Activity: presence.Available},
+		{Availability: presence.Busy, Activity: presence.InACall},
+		{Availability: presence.Busy, Activity: presence.InAConferenceCall},
+		{Availability: presence.Away, Activity: presence.Away},
+		{Availability: presence.DoNotDisturb, Activity: presence.Presenting},
+	}
+}
+
+// Settable tells whether a session can show the pair, whatever its casing.
+func Settable(p presence.Pair) bool {
+	_, ok := settable(p)
+	return ok
+}
+
+// settable returns the pair in Graph's own spelling.
+func settable(p presence.Pair) (presence.Pair, bool) {
+	p = presence.ParsePair(p.Availability, p.Activity)
+	for _, s := range SettablePairs() {
+		if p == s {
+			return s, true
+		}
+	}
+	return p, false
+}
+
+func settableList() string {
+	pairs := SettablePairs()
+	names := make([]string, len(pairs))
+	for i, p := range pairs {
+		names[i] = p.String()
+	}
+	return strings.Join(names, ", ")
+}
+
+// Set makes the bridge's own session of a member show p for lease. renewal says that it only
+// prolongs what stands: such a write goes after all others. Errors are [NotSettableError] or [graph.Error];
+// with Unanswered set, nobody knows whether it landed.
+func (t *Teams) Set(ctx context.Context, member string, p presence.Pair, lease time.Duration, renewal bool) error {
+	pair, ok := settable(p)
+	if !ok {
+		return &NotSettableError{Pair: p}
+	}
+	priority := graph.PriorityNormal
+	if renewal {
+		priority = graph.PriorityRenew
+	}
+	return t.graph.SetPresence(graph.WithPriority(ctx, priority), member, pair, lease)
+}
+
+// Clear ends the bridge's own session of a member, ahead of all other writes. That there is none is success.
+func (t *Teams) Clear(ctx context.Context, member string) error {
+	return t.graph.ClearPresence(ctx, member)
+}
+
+// Read reads members directly, ahead of all other reads unless ctx carries a priority of its own
+// ([graph.WithPriority]). The result holds those that Graph knows, keyed as they were asked for; each is
+// asked for once, in pages of 650. An error means that nothing was learnt: what other pages said is dropped, so that a
+// member that is missing is one that Graph left out.
+func (t *Teams) Read(ctx context.Context, members []string) (map[string]presence.Pair, error) {
+	if graph.PriorityOf(ctx) == graph.PriorityNormal {
+		ctx = graph.WithPriority(ctx, graph.PriorityConfirm)
+	}
+	asked := make(map[string]string, len(members)) // lower case to as asked
+	ids := make([]string, 0, len(members))
+	for _, m := range members {
+		key := strings.ToLower(m)
+		if _, twice := asked[key]; !twice && m != "" {
+			asked[key] = m
+			ids = append(ids, m)
+		}
+	}
+	pages, err := t.pages(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	shown := make(map[string]presence.Pair, len(ids))
+	for _, page := range pages {
+		for _, p := range page {
+			if m, ok := asked[strings.ToLower(p.UserID)]; ok {
+				shown[m] = p.Pair
+			}
+		}
+	}
+	return shown, nil
+}
+
+// pages reads ids in pages of at most 650, some at once. The first failure ends all.
+func (t *Teams) pages(ctx context.Context, ids []string) ([][]graph.Presence, error) {
+	pages := make([][]graph.Presence, (len(ids)+graph.MaxPresences-1)/graph.MaxPresences)
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(t.parallel)
+	for i := range pages {
+		part := ids[i*graph.MaxPresences : min((i+1)*graph.MaxPresences, len(ids))]
+		group.Go(func() error {
+			list, err := t.graph.Presences(ctx, part)
+			pages[i] = list
+			return err
+		})
+	}
+	return pages, group.Wait()
+}
