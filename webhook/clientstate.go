@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -57,14 +58,12 @@ func checkKey(key []byte) error {
 // A verifier checks the client states of one account. It is safe for concurrent use.
 type verifier struct {
 	account string
+	key     []byte
 	macs    sync.Pool // of hash.Hash, keyed: keying costs as much as hashing
 }
 
 func newVerifier(key []byte, account string) *verifier {
-	key = append([]byte(nil), key...)
-	v := &verifier{account: account}
-	v.macs.New = func() any { return hmac.New(sha256.New, key) }
-	return v
+	return &verifier{account: account, key: bytes.Clone(key)}
 }
 
 // check compares the whole text, not the decoded bytes, so that each state has one spelling.
@@ -82,7 +81,10 @@ func (v *verifier) check(state string) bool {
 // mac returns the base64url HMAC over account and nonce. An account's name holds no zero byte
 // (design: [a-z0-9-]{1,32}), so that the two cannot be divided in another way.
 func (v *verifier) mac(nonce string) []byte {
-	h := v.macs.Get().(hash.Hash)
+	h, ok := v.macs.Get().(hash.Hash)
+	if !ok {
+		h = hmac.New(sha256.New, v.key)
+	}
 	defer v.macs.Put(h)
 	h.Reset()
 	h.Write([]byte(clientStateDomain))

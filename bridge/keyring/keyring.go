@@ -8,6 +8,7 @@
 package keyring
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
@@ -101,7 +102,7 @@ func (k *Keyring) Derive(purpose string) []byte {
 	if err != nil {
 		// Expand fails for lengths above 255 hashes and, in FIPS mode, for short secrets: this
 		// length is fixed, and New has already expanded from this very secret.
-		panic("keyring: unreachable: " + err.Error())
+		panic("keyring: unreachable: " + err.Error()) //nolint:forbidigo // a key that is no key must not be returned
 	}
 	return key
 }
@@ -142,7 +143,7 @@ func (k *Keyring) Open(sealed, context []byte) ([]byte, error) {
 		return nil, ErrFormat
 	}
 	header, rest := sealed[:headerSize], sealed[headerSize:]
-	if id := header[len(magic):]; string(id) != string(k.id[:]) {
+	if id := header[len(magic):]; !bytes.Equal(id, k.id[:]) {
 		return nil, fmt.Errorf("%w: it names key %x, this is %s", ErrOtherKey, id, k.ID())
 	}
 	plaintext, err := k.aead.Open(nil, rest[:nonceSize], rest[nonceSize:], bind(header, context))

@@ -95,7 +95,7 @@ func TestOpenRefusesEveryLength(t *testing.T) {
 	k := testRing(t, 1)
 	sealed, err := k.Seal([]byte("refresh token"), nil)
 	require.NoError(t, err)
-	for n := range len(sealed) {
+	for n := range sealed {
 		_, err := k.Open(sealed[:n], nil)
 		require.Error(t, err, "first %d bytes", n)
 	}
