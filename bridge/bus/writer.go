@@ -1,0 +1,338 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
+	"golang.org/x/sync/semaphore"
+)
+
+const (
+	// batchFrom is how many writes have to wait together to go as one atomic batch: below it the
+	// staging of a batch costs more than the flushes that it saves.
+	batchFrom = 8
+	// writeOverhead is what a waiting write counts beside its size, in bytes.
+	writeOverhead = 1 << 10
+
+	// Headers of an atomic batch (NATS ADR-50).
+	headerBatchID     = "Nats-Batch-Id"
+	headerBatchSeq    = "Nats-Batch-Sequence"
+	headerBatchCommit = "Nats-Batch-Commit"
+)
+
+// limits bound one writer.
+type limits struct {
+	queue  int64         // bytes that may wait, each write counted as its size and writeOverhead
+	writes int           // writes that are flushed together (the server takes 1,000 in a batch)
+	bytes  int           // and their bytes
+	linger time.Duration // how long the first write may wait for company
+}
+
+// The limits of the three kinds of streams.
+var (
+	notificationLimits = limits{queue: 64 << 20, writes: 128, bytes: 4 << 20}
+	bucketLimits       = limits{queue: 64 << 20, writes: 500, bytes: 4 << 20}
+	// Nobody waits for a feed, so it collects: fewer flushes of the disk.
+	feedLimits = limits{queue: 16 << 20, writes: 500, bytes: 4 << 20, linger: 50 * time.Millisecond}
+)
+
+// write is one message that waits to be stored.
+type write struct {
+	msg    *nats.Msg
+	single bool // its subject may be written once at a time (compare-and-set)
+	done   func(seq uint64, err error)
+	at     time.Time
+	cost   int64
+}
+
+// writer stores the messages of one stream in groups: while one group is under way the next one
+// gathers. That makes one flush of the disk serve many callers, and keeps one write per key in flight.
+type writer struct {
+	bus    *Bus
+	stream string
+	limits limits
+	room   *semaphore.Weighted
+
+	mu      sync.Mutex
+	queue   []*write
+	closing bool
+	wake    chan struct{} // one token: something was queued, or the writer closes
+	ended   chan struct{} // closed when the goroutine has written everything
+}
+
+func newWriter(b *Bus, stream string, l limits) *writer {
+	w := &writer{
+		bus: b, stream: stream, limits: l,
+		room:  semaphore.NewWeighted(l.queue),
+		wake:  make(chan struct{}, 1),
+		ended: make(chan struct{}),
+	}
+	b.wg.Go(w.run)
+	return w
+}
+
+// enqueue queues a write, waiting for room until ctx ends.
+func (w *writer) enqueue(ctx context.Context, m *nats.Msg, single bool, done func(uint64, error)) error {
+	p := newWrite(m, single, done)
+	if err := w.room.Acquire(ctx, p.cost); err != nil {
+		return fmt.Errorf("%w: %w", ErrBusy, err)
+	}
+	return w.push(p)
+}
+
+// tryEnqueue queues a write if there is room.
+func (w *writer) tryEnqueue(m *nats.Msg, single bool, done func(uint64, error)) error {
+	p := newWrite(m, single, done)
+	if !w.room.TryAcquire(p.cost) {
+		return ErrBusy
+	}
+	return w.push(p)
+}
+
+func newWrite(m *nats.Msg, single bool, done func(uint64, error)) *write {
+	return &write{msg: m, single: single, done: done, at: time.Now(), cost: int64(m.Size()) + writeOverhead}
+}
+
+func (w *writer) push(p *write) error {
+	w.mu.Lock()
+	if w.closing {
+		w.mu.Unlock()
+		w.room.Release(p.cost)
+		return ErrClosed
+	}
+	w.queue = append(w.queue, p)
+	w.mu.Unlock()
+	w.gauge(1, p.cost)
+	w.signal()
+	return nil
+}
+
+func (w *writer) gauge(writes float64, bytes int64) {
+	w.bus.metrics.queue.WithLabelValues(w.stream).Add(writes)
+	w.bus.metrics.queueBytes.WithLabelValues(w.stream).Add(float64(bytes))
+}
+
+func (w *writer) signal() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// close refuses new writes and waits until the queued ones are written or ctx ends; then the rest
+// fails when the bus goes down.
+func (w *writer) close(ctx context.Context) error {
+	w.mu.Lock()
+	w.closing = true
+	w.mu.Unlock()
+	w.signal()
+	select {
+	case <-w.ended:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("bus: stream %s: writes still wait: %w", w.stream, ctx.Err())
+	}
+}
+
+func (w *writer) run() {
+	defer close(w.ended)
+	for {
+		group := w.take()
+		if len(group) > 0 {
+			w.flush(group)
+			continue
+		}
+		w.mu.Lock()
+		over := w.closing && len(w.queue) == 0
+		w.mu.Unlock()
+		if over {
+			return
+		}
+		select {
+		case <-w.wake:
+			w.gather()
+		case <-w.bus.ctx.Done():
+			w.abandon()
+			return
+		}
+	}
+}
+
+// gather lets company arrive, where the stream's limits allow for it.
+func (w *writer) gather() {
+	if w.limits.linger == 0 {
+		return
+	}
+	select {
+	case <-time.After(w.limits.linger):
+	case <-w.bus.ctx.Done():
+	}
+}
+
+// take removes the next group from the queue: in order, and never two writes of one single subject.
+// Once a write has to wait, so do all later ones of its subject.
+func (w *writer) take() []*write {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var group, rest []*write
+	seen := make(map[string]bool)
+	size := 0
+	for i, p := range w.queue {
+		if len(group) == w.limits.writes || (len(group) > 0 && size+p.msg.Size() > w.limits.bytes) {
+			rest = append(rest, w.queue[i:]...)
+			break
+		}
+		if p.single && seen[p.msg.Subject] {
+			rest = append(rest, p)
+			continue
+		}
+		seen[p.msg.Subject] = true
+		group = append(group, p)
+		size += p.msg.Size()
+	}
+	w.queue = rest
+	return group
+}
+
+// abandon fails what was not written when the bus went down.
+func (w *writer) abandon() {
+	w.mu.Lock()
+	rest := w.queue
+	w.queue, w.closing = nil, true
+	w.mu.Unlock()
+	for _, p := range rest {
+		w.finish(p, 0, ErrClosed)
+	}
+}
+
+func (w *writer) finish(p *write, seq uint64, err error) {
+	w.room.Release(p.cost)
+	w.gauge(-1, -p.cost)
+	w.bus.metrics.wrote(w.stream, p.at, err)
+	p.done(seq, err)
+}
+
+// flush writes one group and answers every one of its callers.
+func (w *writer) flush(group []*write) {
+	w.bus.metrics.batch.WithLabelValues(w.stream).Observe(float64(len(group)))
+	if len(group) < batchFrom {
+		w.flushSingly(group)
+		return
+	}
+	last, err := w.publishBatch(group)
+	if api := (*jetstream.APIError)(nil); errors.As(err, &api) {
+		// One bad revision (or id already stored, or a full stream) refuses the whole batch:
+		// nothing of it was stored, so each finds out for itself.
+		w.flushSingly(group)
+		return
+	}
+	w.heard(err)
+	first := last - uint64(len(group)) + 1
+	for i, p := range group {
+		if err != nil {
+			w.finish(p, 0, fromNATS(err))
+			continue
+		}
+		w.finish(p, first+uint64(i), nil)
+	}
+}
+
+// heard keeps the count of publishes that nobody answered: one for a whole group.
+func (w *writer) heard(err error) {
+	if err == nil || !isTimeout(err) {
+		w.bus.answered()
+		return
+	}
+	w.bus.timedOut()
+}
+
+// flushSingly publishes the group as single messages, one behind the other, and then waits for all.
+func (w *writer) flushSingly(group []*write) {
+	futures := make([]jetstream.PubAckFuture, len(group))
+	errs := make([]error, len(group))
+	for i, p := range group {
+		// The library adds its reply subject to the message, which is ours and used once.
+		futures[i], errs[i] = w.bus.js.PublishMsgAsync(p.msg)
+	}
+	var timeout error
+	for i, p := range group {
+		seq, err := uint64(0), errs[i]
+		if err == nil {
+			seq, err = wait(futures[i])
+		}
+		if err != nil && isTimeout(err) {
+			timeout = err
+		}
+		errs[i] = err
+		w.finish(p, seq, fromNATS(err))
+	}
+	w.heard(timeout)
+}
+
+func wait(f jetstream.PubAckFuture) (uint64, error) {
+	select {
+	case ack := <-f.Ok():
+		return ack.Sequence, nil
+	case err := <-f.Err():
+		return 0, err
+	}
+}
+
+// batchAck is the answer to the commit of a batch.
+type batchAck struct {
+	Error    *jetstream.APIError `json:"error"`
+	Sequence uint64              `json:"seq"`
+	Batch    string              `json:"batch"`
+	Count    int                 `json:"count"`
+}
+
+// publishBatch stores the group as one atomic batch and returns the sequence of its last message;
+// the others have the ones right before it. An error of type *jetstream.APIError means that nothing
+// was stored; any other, that nobody knows.
+func (w *writer) publishBatch(group []*write) (uint64, error) {
+	ctx, cancel := context.WithTimeout(w.bus.ctx, w.bus.cfg.PublishTimeout)
+	defer cancel()
+	id := nuid.Next()
+	for i, p := range group[:len(group)-1] {
+		if err := w.bus.nc.PublishMsg(batchMsg(p.msg, id, i+1, false)); err != nil {
+			return 0, fmt.Errorf("publishing a batch: %w", err)
+		}
+	}
+	answer, err := w.bus.nc.RequestMsgWithContext(ctx, batchMsg(group[len(group)-1].msg, id, len(group), true))
+	if err != nil {
+		return 0, fmt.Errorf("committing a batch: %w", err)
+	}
+	var ack batchAck
+	if err := json.Unmarshal(answer.Data, &ack); err != nil {
+		return 0, fmt.Errorf("reading the answer to a batch: %w", err)
+	}
+	if ack.Error != nil {
+		return 0, ack.Error
+	}
+	if ack.Batch != id || ack.Count != len(group) {
+		return 0, fmt.Errorf("%w: the server committed %d messages of batch %q, expected %d of %q",
+			ErrUnavailable, ack.Count, ack.Batch, len(group), id)
+	}
+	return ack.Sequence, nil
+}
+
+// batchMsg is a copy of the message with the headers of its place in the batch.
+func batchMsg(m *nats.Msg, id string, seq int, commit bool) *nats.Msg {
+	h := make(nats.Header, len(m.Header)+3)
+	maps.Copy(h, m.Header)
+	h.Set(headerBatchID, id)
+	h.Set(headerBatchSeq, strconv.Itoa(seq))
+	if commit {
+		h.Set(headerBatchCommit, "1")
+	}
+	return &nats.Msg{Subject: m.Subject, Header: h, Data: m.Data}
+}
