@@ -107,6 +107,33 @@ func unpad(b []byte) ([]byte, bool) {
 	return b[:len(b)-n], true
 }
 
+// opened is how far a content could be opened.
+type opened struct {
+	keyUnwrapped bool
+	signed       bool // the HMAC matches
+	plain        []byte
+}
+
+// open takes content through all steps, in the only order that is safe.
+func (c *rawContent) open(private *rsa.PrivateKey) (opened, *Error) {
+	var o opened
+	in, err := c.decode()
+	if err != nil {
+		return o, err
+	}
+	key, err := in.unwrap(private)
+	if err != nil {
+		return o, err
+	}
+	o.keyUnwrapped = true
+	if err = in.verify(key); err != nil {
+		return o, err
+	}
+	o.signed = true
+	o.plain, err = in.decrypt(key)
+	return o, err
+}
+
 // plainPresence is the decrypted resource. More members than these are not documented.
 type plainPresence struct {
 	ID           string

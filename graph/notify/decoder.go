@@ -267,6 +267,15 @@ func (d *Decoder) decode(ctx context.Context, body []byte, progress func()) Resu
 
 // judge says what an item is, and checks what can be checked without cryptography.
 func (d *Decoder) judge(raw *rawItem) Item {
+	it := newItem(raw)
+	if err := authenticate(raw, &it, d.tokens.tenant, d.cfg.CheckClientState); err != nil {
+		it.Err = err
+	}
+	return it
+}
+
+// newItem says what an item claims to be.
+func newItem(raw *rawItem) Item {
 	it := Item{
 		Index: raw.index, Kind: raw.kind(), SubscriptionID: raw.subscriptionID, TenantID: normalID(raw.tenant()),
 		ClientState: raw.clientState, ChangeType: raw.changeType, LifecycleEvent: raw.lifecycleEvent,
@@ -291,22 +300,19 @@ func (d *Decoder) judge(raw *rawItem) Item {
 	if raw.tenantID == "" && raw.organizationID != "" {
 		it.Oddities.add(OddityOrganizationOnly)
 	}
-	if err := d.authenticate(raw, &it); err != nil {
-		it.Err = err
-	}
 	return it
 }
 
 // authenticate checks an item's shape, clientState and tenant.
-func (d *Decoder) authenticate(raw *rawItem, it *Item) *Error {
+func authenticate(raw *rawItem, it *Item, tenant string, accept func(state string) bool) *Error {
 	switch {
 	case raw.err != nil:
 		return raw.err
-	case raw.clientState == "" || !d.cfg.CheckClientState(raw.clientState):
+	case raw.clientState == "" || !accept(raw.clientState):
 		return fail(ReasonClientState, "clientState", nil)
 	case it.TenantID == "" && it.Kind == Rich:
 		return fail(ReasonTenant, "tenantId", errors.New("missing"))
-	case it.TenantID != "" && it.TenantID != d.tokens.tenant:
+	case it.TenantID != "" && it.TenantID != tenant:
 		return fail(ReasonTenant, "tenantId", errors.New("not the expected tenant"))
 	case it.UserID == "" && it.Kind == Basic:
 		return fail(ReasonNoUser, "resourceData.id", errors.New("neither it nor @odata.id nor resource names one user"))
@@ -417,22 +423,11 @@ func (d *Decoder) open(raw *rawItem, it *Item) *Error {
 	if second {
 		it.Oddities.add(OdditySecondKey)
 	}
-	c, err := raw.content.decode()
+	o, err := raw.content.open(cert.Key)
 	if err != nil {
 		return err
 	}
-	key, err := c.unwrap(cert.Key)
-	if err != nil {
-		return err
-	}
-	if err := c.verify(key); err != nil {
-		return err
-	}
-	plain, err := c.decrypt(key)
-	if err != nil {
-		return err
-	}
-	return it.fill(plain)
+	return it.fill(o.plain)
 }
 
 // fill takes over what was decrypted.

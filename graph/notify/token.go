@@ -198,7 +198,7 @@ func (v *tokenVerifier) checkClaims(c *tokenClaims) *Error {
 		return fail(ReasonTokenIssuer, "iss", fmt.Errorf("not an issuer of version %s tokens for the expected tenant", c.Version))
 	case !strings.EqualFold(c.publisher(), v.publisher):
 		return fail(ReasonTokenPublisher, publisherClaim(c.Version), errors.New("not Microsoft Graph Change Tracking"))
-	case !slices.ContainsFunc(c.Audience, func(a string) bool { return slices.Contains(v.audiences, a) }):
+	case !v.forUs(c):
 		return fail(ReasonTokenAudience, "aud", errors.New("none of the expected audiences"))
 	}
 	err := jwt.NewValidator(jwt.WithLeeway(v.leeway), jwt.WithExpirationRequired(), jwt.WithTimeFunc(v.now)).Validate(c)
@@ -214,6 +214,11 @@ func (v *tokenVerifier) checkClaims(c *tokenClaims) *Error {
 	default:
 		return fail(ReasonTokenMalformed, "", err)
 	}
+}
+
+// forUs tells whether one of the token's audiences is one of ours.
+func (v *tokenVerifier) forUs(c *tokenClaims) bool {
+	return slices.ContainsFunc(c.Audience, func(a string) bool { return slices.Contains(v.audiences, a) })
 }
 
 func publisherClaim(version string) string {
