@@ -17,6 +17,7 @@ type decoder struct {
 	src     []byte
 	anchors map[string]ast.Node
 	parsed  bool // the text was YAML at all: its values are worth looking at
+	merges  int  // mappings merged so far
 }
 
 // document decodes the text into root, a struct, on top of the defaults.
@@ -93,6 +94,9 @@ type entry struct {
 	value ast.Node
 }
 
+// maxMerges bounds the work of << that merge one another.
+const maxMerges = 10_000
+
 // entries lists a mapping's keys, those merged in by << first, so that the mapping's own come last and win.
 func (d *decoder) entries(m ast.MapNode, depth int) []entry {
 	var merged, own []entry
@@ -106,7 +110,12 @@ func (d *decoder) entries(m ast.MapNode, depth int) []entry {
 			sources = list.Values
 		}
 		for _, source := range sources {
-			if from, ok := d.resolve(source).(ast.MapNode); ok && depth < 8 {
+			from, ok := d.resolve(source).(ast.MapNode)
+			if d.merges++; d.merges > maxMerges {
+				d.add("<<", "the file merges mappings too many times", "write some of them out")
+				return nil
+			}
+			if ok && depth < 8 {
 				merged = append(d.entries(from, depth+1), merged...) // the first source named wins
 			}
 		}

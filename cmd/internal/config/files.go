@@ -8,6 +8,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
+
+	"presencebridge/bridge/keyring"
 )
 
 // files checks the files that this process's roles need.
@@ -19,10 +22,10 @@ func (v *validator) files() {
 	v.secretFile("nats.credentials_file", c.NATS.CredentialsFile)
 	v.authorities("nats.ca_file", c.NATS.CAFile)
 	if v.has(RoleEngine) {
-		v.secretFile("master_key_file", c.MasterKeyFile)
+		v.keyFile("master_key_file", c.MasterKeyFile)
 	}
 	if v.has(RoleWebhook) || v.has(RoleEngine) {
-		v.secretFile("webhook_key_file", c.WebhookKeyFile)
+		v.keyFile("webhook_key_file", c.WebhookKeyFile)
 	}
 	if v.has(RoleConsole) {
 		v.secretFile("admin.token_file", c.Admin.TokenFile)
@@ -58,6 +61,21 @@ func (v *validator) tlsPair() {
 	}
 	if _, err := tls.LoadX509KeyPair(t.CertificateFile, t.KeyFile); err != nil {
 		v.add("tls.certificate_file", fmt.Sprintf("cannot be used with key_file: %v", err), "give a PEM certificate chain, leaf first, and its own PEM key")
+	}
+}
+
+// keyFile checks a key as the bridge will read it.
+func (v *validator) keyFile(path, file string) {
+	if file == "" {
+		return
+	}
+	_, err := keyring.ReadKey(file)
+	var bad *keyring.FileError
+	switch {
+	case errors.As(err, &bad) && bad.Err == nil:
+		v.add(path, file+" "+bad.Problem, strings.ReplaceAll(bad.Remedy, "FILE", file))
+	case err != nil && v.read(path, file) != nil:
+		v.add(path, err.Error(), "")
 	}
 }
 

@@ -71,6 +71,6 @@ func (s spanVisitor) Visit(n ast.Node) ast.Visitor {
 	line := token.Position.Line
 	*s.first = min(*s.first, line)
 	// A text over several lines begins at its token and ends later.
-	*s.last = max(*s.last, line+strings.Count(strings.TrimRight(token.Origin, "\n "), "\n"))
+	*s.last = max(*s.last, line+strings.Count(strings.TrimSpace(token.Origin), "\n"))
 	return s
 }

@@ -159,13 +159,13 @@ func (v *validator) roles() {
 		return
 	}
 	if v.has(RoleEngine) && c.MasterKeyFile == "" {
-		v.add("master_key_file", "is missing", "with nats.url every replica needs the same key: make one (openssl rand -base64 32) and give it to all of them as a file")
+		v.add("master_key_file", "is missing", "with nats.url every replica needs the same key: make one with (umask 077; head -c 32 /dev/urandom | base64 > FILE) and give it to all of them")
 	}
 	if v.has(RoleWebhook) && !v.has(RoleEngine) && c.WebhookKeyFile == "" {
-		v.add("webhook_key_file", "is missing", "a receiver of its own derives clientState from this key: make one (openssl rand -base64 32) and give it to the engine role too")
+		v.add("webhook_key_file", "is missing", "a receiver of its own derives clientState from this key: make one with (umask 077; head -c 32 /dev/urandom | base64 > FILE) and give it to the engine role too")
 	}
 	if v.has(RoleConsole) && c.Admin.TokenFile == "" {
-		v.add("admin.token_file", "is missing", "with nats.url keys are never made by the bridge: make a token (openssl rand -hex 32) and give it as a file")
+		v.add("admin.token_file", "is missing", "with nats.url keys are never made by the bridge: make a token with (umask 077; head -c 32 /dev/urandom | base64 > FILE)")
 	}
 }
 
