@@ -1,7 +1,6 @@
 package config
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -348,8 +347,7 @@ func TestAccountHelpers(t *testing.T) {
 func TestLoadReadsAFile(t *testing.T) {
 	_, err := Load(filepath.Join(t.TempDir(), "none.yaml"), Options{})
 	require.ErrorIs(t, err, os.ErrNotExist)
-	var e *Error
-	require.False(t, errors.As(err, &e))
+	require.NotErrorAs(t, err, new(*Error), "the content is not to blame")
 	file := filepath.Join(t.TempDir(), "config.yaml")
 	require.NoError(t, os.WriteFile(file, []byte(minimal), 0o600))
 	c, err := Load(file, Options{})
