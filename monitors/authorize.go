@@ -1,0 +1,261 @@
+package monitors
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+const (
+	// globalAdministrator is the role template id in the claim "wids" (facts section 12).
+	globalAdministrator = "62e90394-69f5-4237-9190-012177145e10"
+	neededScope         = "Presence.Read.All"
+	// flowsKept is for how long the end of an authorisation can be asked for.
+	flowsKept = 24 * time.Hour
+)
+
+// Authorization shows an authorisation to whoever started it.
+type Flow struct {
+	ID              string    `json:"id"`
+	UPN             string    `json:"upn"`
+	State           FlowState `json:"state"`
+	Text            string    `json:"text"`
+	Code            string    `json:"code,omitempty"` // Entra's, where it said one
+	UserCode        string    `json:"user_code,omitempty"`
+	VerificationURI string    `json:"verification_uri,omitempty"`
+	Message         string    `json:"message,omitempty"` // Entra's own, for the person who signs in
+	ExpiresAt       time.Time `json:"expires_at,omitzero"`
+}
+
+// flow is an authorisation under way or ended. Its fields are under Manager.mu.
+type flow struct {
+	Flow
+	started time.Time
+	cancel  context.CancelCauseFunc
+	done    chan struct{} // closed when State is no longer pending
+}
+
+// ErrNotRunning: an authorisation needs a running Manager to wait for it.
+var ErrNotRunning = errors.New("monitors: not running")
+
+// Authorize starts the sign-in of a monitor by device code and returns what to show to the person who
+// signs in. How it goes on is asked with [Manager.Authorization] or [Manager.AwaitAuthorization]. A
+// monitor that is authorised already goes on working until the new sign-in has succeeded.
+func (m *Manager) Authorize(ctx context.Context, upn string) (Flow, error) {
+	mo := m.byUPN(upn)
+	if mo == nil {
+		return Flow{}, fmt.Errorf("%w: add it under accounts.monitors of account %s", ErrUnknownMonitor, m.cfg.Account)
+	}
+	m.mu.Lock()
+	running := m.running
+	m.mu.Unlock()
+	if running == nil {
+		return Flow{}, ErrNotRunning
+	}
+	dc, err := m.cfg.Graph.StartDeviceCode(ctx)
+	if err != nil {
+		return Flow{}, fmt.Errorf("monitors: start the sign-in of %s: %w", mo.id, err)
+	}
+	flowCtx, cancel := context.WithCancelCause(running)
+	f := &flow{started: time.Now(), cancel: cancel, done: make(chan struct{}), Flow: Flow{
+		ID: rand.Text(), UPN: mo.upn, State: FlowPending, Text: FlowPending.Text(), UserCode: dc.UserCode,
+		VerificationURI: dc.VerificationURI, Message: dc.Message, ExpiresAt: dc.ExpiresAt,
+	}}
+	if !m.enter(f, mo) {
+		cancel(ErrNotRunning)
+		return Flow{}, ErrNotRunning
+	}
+	shown := f.Flow
+	go func() {
+		defer m.flowing.Done()
+		defer cancel(nil)
+		m.finish(mo, f, m.signIn(flowCtx, mo, dc))
+	}()
+	m.log.Info("sign-in of a monitor started", "monitor", mo.id)
+	return shown, nil
+}
+
+// errSuperseded ends an authorisation when a newer one of the same monitor begins.
+var errSuperseded = errors.New("superseded")
+
+// enter registers a flow and ends an older one of the same monitor.
+func (m *Manager) enter(f *flow, mo *monitor) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.running == nil {
+		return false
+	}
+	for id, old := range m.flows {
+		if old.State == FlowPending && old.UPN == f.UPN {
+			old.cancel(errSuperseded)
+		}
+		if old.State != FlowPending && time.Since(old.started) > flowsKept {
+			delete(m.flows, id)
+		}
+	}
+	m.flows[f.ID] = f
+	m.flowing.Add(1)
+	mo.mu.Lock()
+	mo.signIn = f
+	mo.mu.Unlock()
+	return true
+}
+
+// Authorization tells how an authorisation stands; false if there is none of that id.
+func (m *Manager) Authorization(id string) (Flow, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f, found := m.flows[id]
+	if !found {
+		return Flow{}, false
+	}
+	return f.Flow, true
+}
+
+// AwaitAuthorization returns when an authorisation has ended, or with ctx's error.
+func (m *Manager) AwaitAuthorization(ctx context.Context, id string) (Flow, error) {
+	m.mu.Lock()
+	f, found := m.flows[id]
+	m.mu.Unlock()
+	if !found {
+		return Flow{}, fmt.Errorf("monitors: no authorisation %q", id)
+	}
+	select {
+	case <-f.done:
+	case <-ctx.Done():
+		return Flow{}, ctx.Err()
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return f.Flow, nil
+}
+
+// ending is how a flow ended.
+type ending struct {
+	state FlowState
+	code  string
+	text  string // more than the state's own text
+}
+
+// signIn waits for the person and stores what they bring, if they are the monitor.
+func (m *Manager) signIn(ctx context.Context, mo *monitor, dc DeviceCode) ending {
+	auth, err := dc.Wait(ctx)
+	if err != nil {
+		return endingOf(ctx, err)
+	}
+	if e := vet(mo.upn, auth); e.state != FlowAuthorized {
+		return e
+	}
+	for n := 1; ; n++ {
+		err := mo.authorized(ctx, auth)
+		if err == nil {
+			return ending{state: FlowAuthorized}
+		}
+		m.log.Warn("a monitor's sign-in cannot be stored yet", "monitor", mo.id, "error", err)
+		if !sleep(ctx, backoff(n, time.Second, 30*time.Second)) {
+			return endingOf(ctx, err)
+		}
+	}
+}
+
+func endingOf(ctx context.Context, err error) ending {
+	if errors.Is(context.Cause(ctx), errSuperseded) {
+		return ending{state: FlowSuperseded}
+	}
+	if ctx.Err() != nil {
+		return ending{state: FlowFailed, text: "the bridge stopped before the sign-in was complete; start again"}
+	}
+	var a *AuthError
+	if errors.As(err, &a) {
+		e := ending{state: a.State, code: a.Code}
+		if a.State == FlowFailed {
+			e.text = causeOf(a.Code, a.Err)
+		}
+		return e
+	}
+	e := callError(err)
+	return ending{state: FlowFailed, code: e.Code, text: causeOf(e.Code, e)}
+}
+
+// causeOf explains a failed sign-in, with the remedy where the code is known.
+func causeOf(code string, err error) string {
+	if t, known := troubles()[aadsts(code)]; known {
+		return t.text + "; " + t.remedy
+	}
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// vet decides whether a sign-in may serve as the monitor's.
+func vet(upn string, a Authorization) ending {
+	if canonicalUPN(a.UPN) != upn {
+		return ending{state: FlowWrongUser}
+	}
+	if slices.ContainsFunc(a.DirectoryRoles, func(role string) bool { return strings.EqualFold(role, globalAdministrator) }) {
+		return ending{state: FlowAdministrator}
+	}
+	if a.RefreshToken == "" {
+		return ending{state: FlowScopesMissing, text: "the sign-in brought no refresh token: offline_access was not granted"}
+	}
+	granted := len(a.Scopes) == 0
+	for _, s := range a.Scopes {
+		// A scope may come with its resource before it: https://graph.microsoft.com/Presence.Read.All.
+		granted = granted || strings.EqualFold(s[strings.LastIndexByte(s, '/')+1:], neededScope)
+	}
+	if !granted {
+		return ending{state: FlowScopesMissing}
+	}
+	return ending{state: FlowAuthorized}
+}
+
+// authorized stores a sign-in. A subscription of the same application goes on.
+func (mo *monitor) authorized(ctx context.Context, a Authorization) error {
+	sealed, err := mo.m.cfg.Sealer.Seal([]byte(a.RefreshToken), mo.sealContext("refresh-token"))
+	if err != nil {
+		return fmt.Errorf("seal the refresh token: %w", err)
+	}
+	cfg, now := mo.m.cfg, time.Now()
+	return mo.change(ctx, func(r *record) {
+		if r.TenantID != cfg.TenantID || r.ClientID != cfg.ClientID {
+			r.Subscription, r.Asked = nil, nil
+		}
+		r.Token, r.ObjectID, r.SignedIn = sealed, a.ObjectID, now
+		r.TenantID, r.ClientID = cfg.TenantID, cfg.ClientID
+		if r.State != StateAuthorized {
+			r.Status = Status{State: StateAuthorized, Since: now}
+		}
+	})
+}
+
+// finish ends a flow and puts an authorised monitor to work.
+func (m *Manager) finish(mo *monitor, f *flow, e ending) {
+	m.mu.Lock()
+	f.State, f.Code, f.Text, f.UserCode = e.state, e.code, e.state.Text(), ""
+	if e.text != "" {
+		f.Text += ": " + e.text
+	}
+	m.mu.Unlock()
+	mo.mu.Lock()
+	if mo.signIn == f {
+		mo.signIn = nil
+	}
+	if e.state == FlowAuthorized {
+		mo.failures, mo.retryAt, mo.problem, mo.check = 0, time.Time{}, Problem{}, false
+	}
+	mo.mu.Unlock()
+	if e.state == FlowAuthorized {
+		m.log.Info("monitor authorised", "monitor", mo.id)
+		m.changed()
+		mo.wake()
+	} else {
+		m.log.Warn("sign-in of a monitor ended without success", "monitor", mo.id, "state", string(e.state), "code", e.code)
+	}
+	m.metrics.authorizations.WithLabelValues(string(e.state)).Inc()
+	close(f.done)
+}

@@ -1,0 +1,194 @@
+package monitors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"presencebridge/bridge/presence"
+)
+
+// Sink takes what monitors learn: the engine of the account. Its methods must not call the Manager.
+type Sink interface {
+	// BeginSweep is called before a bulk read goes out, and returns a mark for Swept.
+	BeginSweep(ids []string) any
+	// Swept hands over what the read showed; a member that Graph left out is missing. A read that
+	// failed has no Swept.
+	Swept(mark any, shown map[string]presence.Pair)
+	// OweReads says that pushes for these members may have been lost: read them in full.
+	OweReads(ids []string)
+	// TeamsUnseen says that nothing was seen of these members for a lease: they are unknown (R4). It
+	// is called once for each time a member passes the lease.
+	TeamsUnseen(ids []string)
+}
+
+// Graph is what the package needs from Graph. Safe for concurrent use. Errors are [*CallError];
+// anything else counts as transient.
+type Graph interface {
+	// Presences reads at most 650 members, app-only, within the sweep's share of the read budget.
+	Presences(ctx context.Context, ids []string) (map[string]presence.Pair, error)
+	// StartDeviceCode begins an authorisation.
+	StartDeviceCode(ctx context.Context) (DeviceCode, error)
+	// Delegated acts as a signed-in user, with refresh tokens kept by store.
+	Delegated(upn string, store TokenStore) Delegated
+}
+
+// Delegated is Graph as one signed-in monitor sees it.
+type Delegated interface {
+	CreateSubscription(ctx context.Context, r SubscriptionRequest) (Subscription, error)
+	RenewSubscription(ctx context.Context, id string, until time.Time) (Subscription, error)
+	// ListSubscriptions lists the presence subscriptions that this application made for this user
+	// (learn:api/subscription-list).
+	ListSubscriptions(ctx context.Context) ([]Subscription, error)
+	DeleteSubscription(ctx context.Context, id string) error
+}
+
+// TokenStore keeps one monitor's refresh token; each use brings a new one.
+type TokenStore interface {
+	LoadRefreshToken(ctx context.Context) (string, error)
+	SaveRefreshToken(ctx context.Context, token string) error
+}
+
+// SubscriptionRequest is one subscription to make.
+type SubscriptionRequest struct {
+	UserIDs                 []string // at most 650
+	NotificationURL         string
+	LifecycleURL            string
+	ClientState             string
+	Expiration              time.Time
+	EncryptionCertificate   []byte // DER
+	EncryptionCertificateID string
+}
+
+// Subscription is what Graph says of one.
+type Subscription struct {
+	ID              string
+	Expiration      time.Time
+	NotificationURL string
+	CertificateID   string
+	// UserIDs are the watched users where Graph says them; nil: not known.
+	UserIDs []string
+}
+
+// DeviceCode is an authorisation under way.
+type DeviceCode struct {
+	UserCode        string
+	VerificationURI string
+	Message         string // Entra's own, for the person who signs in
+	ExpiresAt       time.Time
+	// Wait returns when the person has signed in, or an [*AuthError].
+	Wait func(ctx context.Context) (Authorization, error)
+}
+
+// Authorization is what a sign-in gave. The token is secret.
+type Authorization struct {
+	UPN            string
+	ObjectID       string
+	RefreshToken   string
+	Scopes         []string // granted; empty: as asked for (RFC 6749 section 5.1)
+	DirectoryRoles []string // role template ids, claim "wids"
+}
+
+// AuthError says how a sign-in ended without a token.
+type AuthError struct {
+	State FlowState // FlowDeclined, FlowExpired, FlowBadCode or FlowFailed
+	Code  string    // Entra's code, such as AADSTS70020
+	Err   error
+}
+
+// Error tells what came of the sign-in.
+func (e *AuthError) Error() string { return fmt.Sprintf("monitors: sign-in %s: %v", e.State, e.Err) }
+
+// Unwrap gives the cause.
+func (e *AuthError) Unwrap() error { return e.Err }
+
+// ErrorKind says what a failed call means.
+type ErrorKind uint8
+
+// The kinds of failure.
+const (
+	Transient    ErrorKind = iota // try again later
+	Throttled                     // try again after RetryAfter; nothing was done
+	Unauthorised                  // the token or the application is not accepted: a person must act
+	Consent                       // a permission is missing: a person must act
+	Gone                          // there is no such subscription
+	Conflict                      // there is a subscription of this application and user already
+	Refused                       // Graph will not do this, however often it is asked
+)
+
+// String is the kind as a metric label.
+func (k ErrorKind) String() string {
+	switch k {
+	case Transient:
+		return "transient"
+	case Throttled:
+		return "throttled"
+	case Unauthorised:
+		return "unauthorised"
+	case Consent:
+		return "consent_missing"
+	case Gone:
+		return "gone"
+	case Conflict:
+		return "conflict"
+	case Refused:
+		return "refused"
+	}
+	return "other"
+}
+
+// CallError is the error type of [Graph] and [Delegated].
+type CallError struct {
+	Kind       ErrorKind
+	Code       string // Graph's error code, or Entra's AADSTS code
+	Text       string // what the other side said, free of secrets and addresses
+	RetryAfter time.Duration
+	Err        error
+}
+
+// Error tells what came of the call.
+func (e *CallError) Error() string { return fmt.Sprintf("monitors: %s: %v", e.Kind, e.Err) }
+
+// Unwrap gives the cause.
+func (e *CallError) Unwrap() error { return e.Err }
+
+// callError makes any error a CallError.
+func callError(err error) *CallError {
+	var e *CallError
+	if errors.As(err, &e) {
+		return e
+	}
+	return &CallError{Kind: Transient, Text: "no answer", Err: err}
+}
+
+// ErrNotFound and ErrConflict are what a [Store] wraps.
+var (
+	ErrNotFound = errors.New("monitors: no such entry")
+	ErrConflict = errors.New("monitors: the stored entry was changed by somebody else")
+)
+
+// Entry is one stored entry.
+type Entry struct {
+	Key      string
+	Value    []byte
+	Revision uint64
+}
+
+// Store is where monitors are kept: the monitors bucket. Safe for concurrent use.
+type Store interface {
+	// Put writes if the key is at revision (0: does not exist) and returns the new one. A revision that
+	// is not the present one is an error that wraps [ErrConflict]; any other error leaves open
+	// whether the value was written.
+	Put(ctx context.Context, account, key string, value []byte, revision uint64) (uint64, error)
+	// Get reads the key; an error that wraps [ErrNotFound] if there is none.
+	Get(ctx context.Context, account, key string) (Entry, error)
+	// All calls each for every entry of the account, and ends with each's error, if any.
+	All(ctx context.Context, account string, each func(Entry) error) error
+}
+
+// Sealer seals what must not be read in the store: package keyring.
+type Sealer interface {
+	Seal(plaintext, context []byte) ([]byte, error)
+	Open(sealed, context []byte) ([]byte, error)
+}

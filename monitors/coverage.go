@@ -1,0 +1,226 @@
+package monitors
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"presencebridge/bridge/presence"
+	"presencebridge/monitors/shard"
+)
+
+// Why says why a member is not pushed. It serves as metric label.
+type Why string
+
+// The reasons for not being pushed.
+const (
+	WhyNone            Why = ""
+	WhyExcluded        Why = "excluded"
+	WhyUnmatched       Why = "unmatched"
+	WhyNoSubscriptions Why = "no_subscriptions" // the cloud has none
+	WhyNoMonitor       Why = "no_monitor"       // no monitor can be used
+	WhyCapacity        Why = "capacity"         // beyond what the usable monitors carry
+	WhyJoining         Why = "joining"          // joins with the next subscription of their shard
+	WhySubscribing     Why = "subscribing"      // the shard has no subscription at the moment
+)
+
+// Text is the reason in a sentence.
+func (w Why) Text() string {
+	switch w {
+	case WhyNone:
+		return ""
+	case WhyExcluded:
+		return "excluded"
+	case WhyUnmatched:
+		return "no counterpart on the other side"
+	case WhyNoSubscriptions:
+		return "this cloud has no presence subscriptions"
+	case WhyNoMonitor:
+		return "no monitor is authorised; see the monitors"
+	case WhyCapacity:
+		return "the monitors' places are taken; one more monitor carries 650 members"
+	case WhyJoining:
+		return "joins the shard with its next subscription"
+	case WhySubscribing:
+		return "the shard's subscription is being made; see its monitor"
+	}
+	return string(w)
+}
+
+// Cover says how one member's presence reaches the bridge.
+type Cover struct {
+	Coverage  presence.Coverage `json:"coverage"`
+	Why       Why               `json:"why,omitempty"`
+	Text      string            `json:"text,omitempty"` // why, in a sentence
+	Shard     string            `json:"shard,omitempty"`
+	Monitor   string            `json:"monitor,omitempty"` // its ID
+	Confirmed time.Time         `json:"confirmed,omitzero"`
+}
+
+// Coverage tells how a member is covered; false if there is no such member.
+func (m *Manager) Coverage(id string) (Cover, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	i, found := slices.BinarySearchFunc(m.members, id, func(mem Member, id string) int { return strings.Compare(mem.ID, id) })
+	if !found {
+		return Cover{}, false
+	}
+	usable := m.usable()
+	c := m.cover(m.members[i], time.Now(), usable)
+	c.Confirmed = m.sweep.confirmed(id)
+	return c, true
+}
+
+// cover is the coverage of one member. mu is held.
+func (m *Manager) cover(mem Member, now time.Time, usable int) Cover {
+	switch {
+	case mem.Excluded:
+		return covered(presence.CoverageExcluded, WhyExcluded, mem.Reason)
+	case !mem.Matched:
+		return covered(presence.CoverageUnmatched, WhyUnmatched, mem.Reason)
+	case m.cfg.NoSubscriptions:
+		return covered(presence.CoveragePolled, WhyNoSubscriptions, "")
+	}
+	mo := m.lastPlan.place[mem.ID]
+	if mo == nil {
+		if usable == 0 {
+			return covered(presence.CoveragePolled, WhyNoMonitor, "")
+		}
+		return covered(presence.CoveragePolled, WhyCapacity, "")
+	}
+	id, live := mo.live(now)
+	c := covered(presence.CoveragePushed, WhyNone, "")
+	if id == "" {
+		c = covered(presence.CoveragePolled, WhySubscribing, "")
+	} else if _, watched := slices.BinarySearch(live, mem.ID); !watched {
+		c = covered(presence.CoveragePolled, WhyJoining, "")
+	}
+	mo.mu.Lock()
+	c.Shard, c.Monitor = mo.wantShard, mo.id
+	mo.mu.Unlock()
+	return c
+}
+
+func covered(c presence.Coverage, why Why, text string) Cover {
+	if text == "" {
+		text = why.Text()
+	}
+	return Cover{Coverage: c, Why: why, Text: text}
+}
+
+// usable counts the authorised monitors.
+func (m *Manager) usable() int {
+	n := 0
+	for _, mo := range m.mons {
+		mo.mu.Lock()
+		if mo.rec.State == StateAuthorized {
+			n++
+		}
+		mo.mu.Unlock()
+	}
+	return n
+}
+
+// Sums is the coverage of all members together.
+type Sums struct {
+	Members    int                       `json:"members"`
+	ByCoverage map[presence.Coverage]int `json:"by_coverage"`
+	ByWhy      map[Why]int               `json:"by_why"` // those that are not pushed
+	// MonitorsNeeded carry everybody who wants a place; MonitorsUsable are authorised; Spares of them
+	// carry nothing.
+	MonitorsConfigured int `json:"monitors_configured"`
+	MonitorsNeeded     int `json:"monitors_needed"`
+	MonitorsUsable     int `json:"monitors_usable"`
+	Spares             int `json:"spares"`
+	// WithOneMore members would be pushed in addition with one monitor more.
+	WithOneMore int `json:"with_one_more"`
+}
+
+// Sums counts everybody.
+func (m *Manager) Sums() Sums {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := Sums{
+		Members: len(m.members), ByCoverage: map[presence.Coverage]int{}, ByWhy: map[Why]int{},
+		MonitorsConfigured: len(m.mons), MonitorsUsable: m.usable(), Spares: m.lastPlan.spares,
+		MonitorsNeeded: shard.Need(m.lastPlan.wanted),
+	}
+	if m.cfg.NoSubscriptions {
+		s.MonitorsNeeded, s.Spares = 0, 0
+	} else {
+		s.WithOneMore = min(shard.Max, m.lastPlan.wanted-len(m.lastPlan.place))
+	}
+	now := time.Now()
+	for _, mem := range m.members {
+		c := m.cover(mem, now, s.MonitorsUsable)
+		s.ByCoverage[c.Coverage]++
+		if c.Why != WhyNone {
+			s.ByWhy[c.Why]++
+		}
+	}
+	return s
+}
+
+// sweepLists divides those who are read into pushed and polled, sorted by id.
+func (m *Manager) sweepLists() (pushed, polled []string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now, usable := time.Now(), 0
+	for _, mem := range m.members {
+		if !mem.wants() {
+			continue
+		}
+		if m.cover(mem, now, usable).Coverage == presence.CoveragePushed {
+			pushed = append(pushed, mem.ID)
+		} else {
+			polled = append(polled, mem.ID)
+		}
+	}
+	return pushed, polled
+}
+
+// Info shows a monitor. Nothing in it is secret.
+type Info struct {
+	ID  string `json:"id"`
+	UPN string `json:"upn"`
+	Status
+	Problem        Problem   `json:"problem,omitzero"` // of an authorised monitor without subscription
+	Shard          string    `json:"shard,omitempty"`
+	Members        int       `json:"members"` // pushed through it now
+	Wanted         int       `json:"wanted"`  // assigned to it
+	SubscriptionID string    `json:"subscription_id,omitempty"`
+	CertificateID  string    `json:"certificate_id,omitempty"`
+	Expires        time.Time `json:"expires,omitzero"`
+	Renewed        time.Time `json:"renewed,omitzero"`
+	Heard          time.Time `json:"heard,omitzero"` // last notification
+	SignedIn       time.Time `json:"signed_in,omitzero"`
+}
+
+// Monitors lists the configured monitors, then the retired ones.
+func (m *Manager) Monitors() []Info {
+	m.mu.Lock()
+	mons := slices.Concat(m.mons, m.retired)
+	m.mu.Unlock()
+	out := make([]Info, 0, len(mons))
+	for _, mo := range mons {
+		out = append(out, mo.info(time.Now()))
+	}
+	return out
+}
+
+func (mo *monitor) info(now time.Time) Info {
+	_, live := mo.live(now)
+	mo.mu.Lock()
+	defer mo.mu.Unlock()
+	i := Info{
+		ID: mo.id, UPN: mo.upn, Status: mo.rec.Status, Problem: mo.problem, Shard: mo.wantShard,
+		Members: len(live), Wanted: len(mo.want), Heard: mo.heard, SignedIn: mo.rec.SignedIn,
+	}
+	if s := mo.rec.Subscription; s != nil {
+		i.SubscriptionID, i.CertificateID, i.Expires, i.Renewed = s.ID, s.Certificate, s.Expires, s.Renewed
+	}
+	if mo.signIn != nil && mo.rec.State != StateAuthorized {
+		i.Status = Status{State: StateAuthorizing, Since: mo.signIn.started, Text: FlowPending.Text()}
+	}
+	return i
+}

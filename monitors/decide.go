@@ -1,0 +1,69 @@
+package monitors
+
+import "time"
+
+// action is one thing that a monitor does next. It serves as metric label and log attribute.
+type action string
+
+const (
+	actNone     action = "none"
+	actCreate   action = "create"
+	actRecreate action = "recreate" // delete, create
+	actRenew    action = "renew"
+	actDelete   action = "delete"
+	actProbe    action = "probe" // is the sign-in accepted (again)?
+)
+
+// view is what a monitor's next action follows from.
+type view struct {
+	State      State
+	HasToken   bool
+	Want       bool // has members to watch
+	Subscribed bool
+	Expires    time.Time
+	Unreadable bool      // its certificate's key is not ours any more
+	OtherShard bool      // it watches another shard than it should
+	ChangeDue  time.Time // when it should watch the wanted list; zero: it does
+	RenewAt    time.Time
+	RetryAt    time.Time // pause after a failure; zero: none
+	Challenge  bool
+	Check      bool
+}
+
+// decide says what to do now, or else when to look again (zero: when something changes).
+func decide(v view, now time.Time) (action, time.Time) {
+	if v.State == StateNeedsAttention && v.HasToken {
+		if v.Check || !now.Before(v.RetryAt) {
+			return actProbe, time.Time{}
+		}
+		return actNone, v.RetryAt
+	}
+	if v.State != StateAuthorized {
+		return actNone, time.Time{}
+	}
+	act, wake := decideSubscription(v, now)
+	if act != actNone && now.Before(v.RetryAt) {
+		return actNone, v.RetryAt
+	}
+	return act, wake
+}
+
+func decideSubscription(v view, now time.Time) (action, time.Time) {
+	switch {
+	case !v.Subscribed || !now.Before(v.Expires):
+		// Also one that expired while the bridge was down; Graph has forgotten it.
+		if v.Want {
+			return actCreate, time.Time{}
+		}
+		return actNone, time.Time{}
+	case !v.Want:
+		return actDelete, time.Time{}
+	case v.Unreadable, v.OtherShard:
+		return actRecreate, time.Time{}
+	case !v.ChangeDue.IsZero() && !now.Before(v.ChangeDue):
+		return actRecreate, time.Time{}
+	case v.Check, v.Challenge, !v.RenewAt.IsZero() && !now.Before(v.RenewAt):
+		return actRenew, time.Time{}
+	}
+	return actNone, earliest(v.ChangeDue, v.RenewAt, v.Expires)
+}

@@ -1,0 +1,423 @@
+package monitors
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"presencebridge/monitors/shard"
+)
+
+// Config is what a [Manager] needs. Durations of 0 take the default.
+type Config struct {
+	Account  string
+	Monitors []string // UPNs of the configured monitors
+	Graph    Graph
+	Store    Store
+	Sealer   Sealer
+	Sink     Sink
+	// TenantID and ClientID are compared with those a monitor was authorised for.
+	TenantID string
+	ClientID string
+	// PublicURL is the bridge's address as Graph reaches it, for example https://bridge.example.com.
+	PublicURL string
+	// NewClientState makes the secret that Graph repeats in every notification of a subscription.
+	NewClientState func() (string, error)
+	// NoSubscriptions: the cloud has no presence subscriptions, the sweep does everything.
+	NoSubscriptions bool
+
+	// SweepInterval bounds how stale a pushed member can become. Default 60 s.
+	SweepInterval time.Duration
+	// PolledInterval is the same for members that no subscription covers. Default 15 s.
+	PolledInterval time.Duration
+	// Lease is how long a member may be unseen before it counts as unknown. Default 5 min.
+	Lease time.Duration
+	// JoinDelay is how long joiners are collected (and polled) before their shard's subscription is made
+	// anew. Default 2 min.
+	JoinDelay time.Duration
+	// LeaveDelay is how long a subscription goes on watching somebody who left or opted out, if no
+	// joiner makes it anew before. What it brings about them is ignored. Default 1 h.
+	LeaveDelay time.Duration
+
+	Log     *slog.Logger          // default: discard
+	Metrics prometheus.Registerer // default: none
+}
+
+func (c *Config) defaults() {
+	for _, d := range []struct {
+		value *time.Duration
+		or    time.Duration
+	}{
+		{&c.SweepInterval, time.Minute}, {&c.PolledInterval, 15 * time.Second}, {&c.Lease, 5 * time.Minute},
+		{&c.JoinDelay, 2 * time.Minute}, {&c.LeaveDelay, time.Hour},
+	} {
+		if *d.value <= 0 {
+			*d.value = d.or
+		}
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+}
+
+func (c *Config) check() error {
+	switch {
+	case c.Account == "":
+		return errors.New("monitors: Account is empty")
+	case c.Graph == nil || c.Store == nil || c.Sealer == nil || c.Sink == nil:
+		return errors.New("monitors: Graph, Store, Sealer and Sink are needed")
+	case !c.NoSubscriptions && c.PublicURL == "":
+		return errors.New("monitors: public_url is empty; set it to the address under which Graph reaches the bridge")
+	case !c.NoSubscriptions && c.NewClientState == nil:
+		return errors.New("monitors: NewClientState is needed")
+	}
+	seen := map[string]bool{}
+	for _, upn := range c.Monitors {
+		u := canonicalUPN(upn)
+		if name, domain, found := strings.Cut(u, "@"); !found || name == "" || domain == "" {
+			return fmt.Errorf("monitors: upn %q of account %s is no user principal name; write name@domain", upn, c.Account)
+		}
+		if seen[u] {
+			return fmt.Errorf("monitors: upn %q of account %s is configured twice; remove one", upn, c.Account)
+		}
+		seen[u] = true
+	}
+	return nil
+}
+
+// Member is one person as the directory knows them.
+type Member struct {
+	ID       string // Entra object id, lower case
+	Matched  bool   // has a counterpart on the other side
+	Excluded bool   // opted out, or by policy
+	Reason   string // why excluded or unmatched, in a sentence
+}
+
+// wants tells whether the member takes a place and is read.
+func (m Member) wants() bool { return m.Matched && !m.Excluded }
+
+// Manager runs the monitors of one account. Its methods are safe for concurrent use.
+type Manager struct {
+	cfg     Config
+	log     *slog.Logger
+	metrics *metrics
+	sweep   *sweeper
+	ops     chan struct{} // bounds subscription calls under way
+	// version grows whenever the coverage of anybody may have changed.
+	version atomic.Uint64
+
+	preparing sync.Mutex // held by Prepare
+	prepared  bool       // under preparing
+
+	mu       sync.Mutex // before a monitor's mu
+	members  []Member   // by id
+	known    bool       // SetMembers was called
+	mons     []*monitor // configured ones, in the order of the configuration
+	retired  []*monitor // stored ones that are not configured any more
+	flows    map[string]*flow
+	running  context.Context // of Run; nil before and after
+	flowing  sync.WaitGroup  // flows under way
+	lastPlan plan
+
+	certMu sync.Mutex
+	certs  []certificate
+}
+
+// plan is what the last assignment came to, for coverage and metrics.
+type plan struct {
+	place  map[string]*monitor // where a member has a place
+	wanted int                 // members that want one
+	spares int                 // usable monitors without a shard
+}
+
+// New makes a Manager. It does nothing before [Manager.Prepare] or [Manager.Run].
+func New(cfg Config) (*Manager, error) {
+	cfg.defaults()
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	m := &Manager{cfg: cfg, log: cfg.Log.With("account", cfg.Account), ops: make(chan struct{}, 8), flows: map[string]*flow{}}
+	for _, upn := range cfg.Monitors {
+		m.mons = append(m.mons, newMonitor(m, upn))
+	}
+	m.metrics = newMetrics(m)
+	m.sweep = newSweeper(m)
+	if cfg.Metrics != nil {
+		if err := cfg.Metrics.Register(m.metrics); err != nil {
+			return nil, fmt.Errorf("monitors: register metrics of account %s: %w", cfg.Account, err)
+		}
+	}
+	return m, nil
+}
+
+// Prepare reads the stored monitors and certificates and makes the first certificate, so that
+// [Manager.DecryptionKeys] is complete. Run does it too; calling it again does nothing.
+func (m *Manager) Prepare(ctx context.Context) error {
+	m.preparing.Lock()
+	defer m.preparing.Unlock()
+	if m.prepared {
+		return nil
+	}
+	if err := m.loadCertificates(ctx); err != nil {
+		return err
+	}
+	if err := m.loadMonitors(ctx); err != nil {
+		return err
+	}
+	m.prepared = true
+	m.replan()
+	return nil
+}
+
+func (m *Manager) loadMonitors(ctx context.Context) error {
+	byID := map[string]*monitor{}
+	for _, mo := range m.mons {
+		byID[mo.id] = mo
+	}
+	var retired []*monitor
+	err := m.cfg.Store.All(ctx, m.cfg.Account, func(e Entry) error {
+		if e.Key == certificatesKey {
+			return nil
+		}
+		var rec record
+		if err := json.Unmarshal(e.Value, &rec); err != nil || ID(rec.UPN) != e.Key {
+			m.log.Warn("stored monitor cannot be read", "monitor", e.Key)
+			if mo := byID[e.Key]; mo != nil {
+				mo.rev = e.Revision // authorising it again writes it anew
+			}
+			return nil
+		}
+		mo, configured := byID[e.Key]
+		if !configured {
+			mo = newMonitor(m, rec.UPN)
+			retired = append(retired, mo)
+		}
+		mo.load(rec, e.Revision, configured)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("monitors: load account %s: %w", m.cfg.Account, err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.retired = retired
+	return nil
+}
+
+// Run keeps everybody covered until ctx ends, and returns nil when all that it started has ended.
+// Failures of the store or of Graph never end it. It runs once.
+func (m *Manager) Run(ctx context.Context) error {
+	if err := m.prepareUntil(ctx); err != nil {
+		return nil //nolint:nilerr // ctx ended, which is how Run is meant to end
+	}
+	if m.cfg.NoSubscriptions {
+		m.log.Info("this cloud has no presence subscriptions: every member is polled", "interval", m.cfg.PolledInterval.String())
+	}
+	m.mu.Lock()
+	m.running = ctx
+	retired := m.retired
+	m.mu.Unlock()
+	g, running := errgroup.WithContext(ctx)
+	if !m.cfg.NoSubscriptions {
+		for _, mo := range m.mons {
+			g.Go(func() error { return mo.run(running) })
+		}
+	}
+	for _, mo := range retired {
+		g.Go(func() error { return mo.retire(running) })
+	}
+	g.Go(func() error { return m.sweep.run(running) })
+	err := g.Wait()
+	m.mu.Lock()
+	m.running = nil
+	m.mu.Unlock()
+	m.flowing.Wait()
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// prepareUntil prepares, however often the store fails.
+func (m *Manager) prepareUntil(ctx context.Context) error {
+	for n := 1; ; n++ {
+		err := m.Prepare(ctx)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		wait := backoff(n, time.Second, 30*time.Second)
+		m.log.Warn("monitors cannot be loaded yet", "error", err, "retry_in", wait.String())
+		if !sleep(ctx, wait) {
+			return ctx.Err()
+		}
+	}
+}
+
+// SetMembers replaces the list of members. Those that are matched and not excluded take places in shards
+// and are read; the others are only remembered. It may be called before Run, and is called again
+// whenever the directory has changed.
+func (m *Manager) SetMembers(members []Member) {
+	sorted := slices.Clone(members)
+	slices.SortStableFunc(sorted, func(a, b Member) int { return strings.Compare(a.ID, b.ID) })
+	sorted = slices.CompactFunc(sorted, func(a, b Member) bool { return a.ID == b.ID })
+	m.mu.Lock()
+	m.members, m.known = sorted, true
+	m.mu.Unlock()
+	m.replan()
+}
+
+// replan assigns the members to the monitors anew and wakes those whose list has changed.
+func (m *Manager) replan() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	defer m.version.Add(1)
+	if !m.known {
+		// The stored lists hold until the directory is known.
+		for _, mo := range m.mons {
+			mo.wake()
+		}
+		return
+	}
+	wanting := make([]string, 0, len(m.members))
+	for _, mem := range m.members {
+		if mem.wants() {
+			wanting = append(wanting, mem.ID)
+		}
+	}
+	present, carriers := m.present()
+	a := shard.Assign(present, carriers, wanting)
+	m.lastPlan = plan{place: make(map[string]*monitor, len(wanting)), wanted: len(wanting), spares: a.Spares}
+	given := map[string]shard.Shard{}
+	for _, s := range a.Shards {
+		given[a.Carrier[s.ID]] = s
+	}
+	now := time.Now()
+	for _, mo := range m.mons {
+		s := given[mo.id]
+		mo.assign(s.ID, s.Members, now)
+		for _, id := range s.Members {
+			m.lastPlan.place[id] = mo
+		}
+	}
+	if a.Moved > 0 {
+		m.log.Info("members moved between shards", "moved", a.Moved)
+	}
+}
+
+// present lists the shards there are and who carries them. Two monitors may know the same one, if the
+// process ended while it passed from one to the other: the monitor that can be used is listed first. What
+// a monitor merely remembers comes last. mu is held.
+func (m *Manager) present() ([]shard.Shard, []shard.Monitor) {
+	var byRank [3][]shard.Shard
+	carriers := make([]shard.Monitor, len(m.mons))
+	for i, mo := range m.mons {
+		c, s, remembered := mo.carrier()
+		c.Usable = c.Usable && !m.cfg.NoSubscriptions
+		carriers[i] = c
+		rank := 1
+		switch {
+		case remembered:
+			rank = 2
+		case c.Usable:
+			rank = 0
+		}
+		if s.ID != "" {
+			byRank[rank] = append(byRank[rank], s)
+		}
+	}
+	return slices.Concat(byRank[:]...), carriers
+}
+
+// changed is called when a monitor became usable or stopped being so.
+func (m *Manager) changed() { m.replan() }
+
+// OnLifecycle takes a lifecycle notification whose clientState was checked
+// (learn:change-notifications-lifecycle-events). It returns at once. Presence subscriptions are only sent
+// reauthorizationRequired; the other two are obeyed should Graph send them.
+func (m *Manager) OnLifecycle(subscriptionID, event string) {
+	mo := m.bySubscription(subscriptionID)
+	switch {
+	case mo == nil:
+		m.metrics.lifecycle.WithLabelValues("unknown_subscription").Inc()
+	case event == "reauthorizationRequired":
+		mo.challenged()
+	case event == "subscriptionRemoved":
+		m.metrics.lifecycle.WithLabelValues("removed").Inc()
+		mo.checkNow()
+	case event == "missed":
+		m.metrics.lifecycle.WithLabelValues("missed").Inc()
+		_, live := mo.live(time.Now())
+		m.cfg.Sink.OweReads(live)
+	default:
+		m.metrics.lifecycle.WithLabelValues("unknown_event").Inc()
+	}
+}
+
+// Heard notes that a subscription delivered something about these members: it is alive, and they were seen.
+func (m *Manager) Heard(subscriptionID string, members []string, at time.Time) {
+	if mo := m.bySubscription(subscriptionID); mo != nil {
+		mo.mu.Lock()
+		if at.After(mo.heard) {
+			mo.heard = at
+		}
+		mo.mu.Unlock()
+	}
+	m.sweep.saw(members, at)
+}
+
+func (m *Manager) bySubscription(id string) *monitor {
+	if id == "" {
+		return nil
+	}
+	for _, mo := range m.mons {
+		mo.mu.Lock()
+		found := mo.rec.Subscription != nil && strings.EqualFold(mo.rec.Subscription.ID, id)
+		mo.mu.Unlock()
+		if found {
+			return mo
+		}
+	}
+	return nil
+}
+
+func (m *Manager) byUPN(upn string) *monitor {
+	for _, mo := range m.mons {
+		if mo.id == ID(upn) {
+			return mo
+		}
+	}
+	return nil
+}
+
+// Retry has a monitor that needs attention tried again at once, and one in a pause as well.
+func (m *Manager) Retry(upn string) error {
+	mo := m.byUPN(upn)
+	if mo == nil {
+		return fmt.Errorf("%w: add it under accounts.monitors of account %s", ErrUnknownMonitor, m.cfg.Account)
+	}
+	mo.retryNow()
+	return nil
+}
+
+// ErrUnknownMonitor is wrapped where a monitor is not configured.
+var ErrUnknownMonitor = errors.New("monitors: this monitor is not configured")
+
+func (m *Manager) notificationURL() string { return m.url("notifications") }
+func (m *Manager) lifecycleURL() string    { return m.url("lifecycle") }
+
+func (m *Manager) url(what string) string {
+	return strings.TrimRight(m.cfg.PublicURL, "/") + "/graph/" + m.cfg.Account + "/" + what
+}

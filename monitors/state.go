@@ -1,0 +1,151 @@
+package monitors
+
+import (
+	"strings"
+	"time"
+)
+
+// State is what a monitor is good for, as data.
+type State string
+
+// The states of a monitor.
+const (
+	StateUnset          State = "unset"           // nobody has signed in for it
+	StateAuthorizing    State = "authorizing"     // a sign-in is under way
+	StateAuthorized     State = "authorized"      // can carry a subscription
+	StateNeedsUpdate    State = "needs_update"    // authorised for another tenant or application
+	StateNeedsAttention State = "needs_attention" // Entra or Graph refuses it: see the code
+	StateRetired        State = "retired"         // no longer configured; its secrets are wiped
+)
+
+// States are all states of a monitor.
+func States() []State {
+	return []State{StateUnset, StateAuthorizing, StateAuthorized, StateNeedsUpdate, StateNeedsAttention, StateRetired}
+}
+
+// Status is a state with its story.
+type Status struct {
+	State  State     `json:"state"`
+	Since  time.Time `json:"since"`
+	Code   string    `json:"code,omitempty"`   // stable, snake_case
+	Text   string    `json:"text,omitempty"`   // what happened, free of secrets
+	Remedy string    `json:"remedy,omitempty"` // what a person can do
+}
+
+// trouble is a cause for needs_attention: a stable code, what it means, and what to do.
+type trouble struct{ code, text, remedy string }
+
+const (
+	authorize      = "authorise the monitor: presence-bridge monitors authorize UPN"
+	authorizeAgain = "authorise the monitor again: presence-bridge monitors authorize UPN"
+)
+
+// troubles by Entra's AADSTS number (learn: entra reference-error-codes).
+func troubles() map[string]trouble {
+	password := trouble{"password_changed", "the monitor's password was changed or reset, which revoked its sign-in", authorizeAgain}
+	session := trouble{"sign_in_expired", "the monitor's sign-in has expired or was revoked", authorizeAgain}
+	mfa := trouble{"mfa_required", "Entra demands multi-factor authentication of the monitor",
+		"exempt the monitor in Conditional Access, or complete it while authorising: presence-bridge monitors authorize UPN"}
+	access := trouble{"conditional_access", "a Conditional Access policy blocks the monitor's sign-in",
+		"exempt the monitor from the policy that the Entra sign-in log names; the bridge tries again by itself"}
+	consent := trouble{"consent_revoked", "the consent for Presence.Read.All (delegated) is missing or was revoked",
+		"grant it again in Entra, API permissions of the application; then authorise the monitor again: presence-bridge monitors authorize UPN"}
+	secret := trouble{"client_secret_wrong", "Entra does not accept the application's secret or certificate",
+		"put the present secret into client_secret_file (or the certificate into certificate_file); the bridge tries again by itself"}
+	app := trouble{"application_missing", "Entra does not know the application or it is disabled",
+		"correct tenant_id and client_id, or enable the application in Entra"}
+	account := trouble{"account_missing", "Entra does not know the monitor's account", "restore the user in Entra, or configure another monitor"}
+	return map[string]trouble{
+		"50173": password, "50133": password, "50132": password, "50089": session, "70008": session, "70043": session,
+		"700082": session, "700084": session, "50055": {"password_expired", "the monitor's password has expired", "set a new password, then " + authorizeAgain},
+		"50057": {"account_disabled", "the monitor's account is disabled", "enable the account in Entra; the bridge tries again by itself"},
+		"50034": account, "50020": account, "53003": access, "53000": access, "53001": access, "53002": access, "53004": access, "530003": access,
+		"50076": mfa, "50079": mfa, "50074": mfa, "50072": mfa, "50078": mfa, "65001": consent, "65004": consent, "650051": consent,
+		"7000215": secret, "700027": secret, "700024": secret,
+		"7000222": {"client_secret_expired", "the application's secret has expired", "make a new secret in Entra and put it into client_secret_file; the bridge tries again by itself"},
+		"700016":  app, "7000112": app, "90002": app, "700054": app,
+	}
+}
+
+// diagnose turns a refused call into a trouble. It goes by the kind and by Entra's number, never by words.
+func diagnose(e *CallError) trouble {
+	if t, known := troubles()[aadsts(e.Code, e.Text)]; known {
+		return t
+	}
+	switch {
+	case e.Kind == Consent:
+		return trouble{"permission_missing", "Graph says that a permission is missing",
+			"grant Presence.Read.All (delegated) to the application in Entra, then " + authorizeAgain}
+	case strings.EqualFold(e.Code, "invalid_client"), strings.EqualFold(e.Code, "unauthorized_client"):
+		return troubles()["7000215"]
+	case strings.EqualFold(e.Code, codeNoToken):
+		return trouble{codeNoToken, "the monitor's stored sign-in cannot be read: it is missing, or was sealed under another master key", authorizeAgain}
+	default:
+		return trouble{"sign_in_refused", "Entra or Graph does not accept the monitor's sign-in", authorizeAgain}
+	}
+}
+
+// codeNoToken is the code of a monitor whose refresh token is not there or cannot be opened.
+const codeNoToken = "token_unreadable"
+
+// aadsts finds Entra's error number: "50173" in "AADSTS50173" or "AADSTS50173: The provided grant…".
+func aadsts(texts ...string) string {
+	for _, s := range texts {
+		_, rest, found := strings.Cut(strings.ToUpper(s), "AADSTS")
+		if !found {
+			continue
+		}
+		end := strings.IndexFunc(rest, func(r rune) bool { return r < '0' || r > '9' })
+		if end < 0 {
+			end = len(rest)
+		}
+		if end > 0 {
+			return rest[:end]
+		}
+	}
+	return ""
+}
+
+// FlowState is how an authorisation stands.
+type FlowState string
+
+// The states of an authorisation.
+const (
+	FlowPending       FlowState = "pending"
+	FlowAuthorized    FlowState = "authorized"
+	FlowDeclined      FlowState = "declined"
+	FlowExpired       FlowState = "expired"
+	FlowBadCode       FlowState = "bad_code"
+	FlowWrongUser     FlowState = "wrong_user"
+	FlowAdministrator FlowState = "global_administrator"
+	FlowScopesMissing FlowState = "scopes_missing"
+	FlowSuperseded    FlowState = "superseded"
+	FlowFailed        FlowState = "failed"
+)
+
+// Text is the state in a sentence for the person who authorises.
+func (s FlowState) Text() string {
+	switch s {
+	case FlowPending:
+		return "waiting for the sign-in"
+	case FlowAuthorized:
+		return "the monitor is authorised"
+	case FlowDeclined:
+		return "the sign-in was declined; start again when whoever signs in agrees"
+	case FlowExpired:
+		return "the code has expired; start again and enter the new code in time"
+	case FlowBadCode:
+		return "Entra does not know the code; start again and enter the code exactly as shown"
+	case FlowWrongUser:
+		return "somebody else signed in; start again, choose \"use another account\" and sign in as the monitor"
+	case FlowAdministrator:
+		return "the account is a Global Administrator, which a monitor must not be: its token could do far more than watch presence, and it would be sent data that nobody needs; use an ordinary user"
+	case FlowScopesMissing:
+		return "the sign-in did not grant all permissions; grant Presence.Read.All (delegated) to the application in Entra and start again"
+	case FlowSuperseded:
+		return "a newer authorisation of the same monitor was started"
+	case FlowFailed:
+		return "the sign-in failed"
+	}
+	return string(s)
+}

@@ -1,0 +1,348 @@
+package monitors
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"presencebridge/bridge/presence"
+	"presencebridge/monitors/shard"
+)
+
+const (
+	// sweepMargin is the part of an interval within which a round of reads is spread; the rest is for
+	// their latency and for repeating those that failed.
+	sweepMargin    = 0.9
+	sweepPause     = 500 * time.Millisecond
+	longestSweep   = 15 * time.Second
+	sweepAttempts  = 3 // of one batch in a row, before the others' turn comes
+	sweepParallel  = 8
+	listsAtMost    = time.Second // how often the lists are re-computed
+	readAtMost     = shard.Max   // ids of one getPresencesByUserId
+	leaseChecks    = 10          // per lease
+	sightingSecond = time.Second // resolution of what is kept per member
+)
+
+// sweeper reads everybody, round by round, app-only. It bounds how stale a member can get, covers those
+// whom no subscription does, and notices who is not seen any more.
+//
+// One goroutine plans (run); reads run beside it, at most sweepParallel.
+type sweeper struct {
+	m     *Manager
+	log   *slog.Logger
+	rings [2]*ring // pushed, polled: only run uses them
+
+	failures   int       // in a row, over all batches; only run uses it
+	pauseUntil time.Time // only run uses it
+
+	mu    sync.Mutex
+	start time.Time
+	seen  map[string]sighting
+}
+
+// sighting is small, since there is one for each member.
+type sighting struct {
+	at     uint32 // seconds after sweeper.start of the last confirmation, or of the joining
+	unseen bool   // reported as unseen since
+	never  bool   // not confirmed since joining
+}
+
+// ring is a list that is read round and round.
+type ring struct {
+	interval time.Duration
+	ids      []string // sorted
+	last     string   // the id at which the round stands
+	due      time.Time
+	retries  []batch
+}
+
+// batch is one read.
+type batch struct {
+	ids      []string
+	attempts int
+	ring     *ring
+}
+
+// outcome is how a read ended.
+type readResult struct {
+	batch batch
+	err   error
+}
+
+func newSweeper(m *Manager) *sweeper {
+	return &sweeper{
+		m: m, log: m.log, start: time.Now(), seen: map[string]sighting{},
+		rings: [2]*ring{{interval: m.cfg.SweepInterval}, {interval: m.cfg.PolledInterval}},
+	}
+}
+
+// run sweeps until ctx ends, then waits for the reads under way.
+func (s *sweeper) run(ctx context.Context) error {
+	results := make(chan readResult)
+	under := 0
+	defer func() {
+		for ; under > 0; under-- {
+			<-results
+		}
+	}()
+	var version uint64
+	var listed, checked time.Time
+	for first := true; ; first = false {
+		now := time.Now()
+		if v := s.m.version.Load(); first || v != version && now.Sub(listed) >= listsAtMost {
+			version, listed = v, now
+			s.take(now)
+		}
+		if now.Sub(checked) >= s.m.cfg.Lease/leaseChecks {
+			checked = now
+			s.reportUnseen(now)
+		}
+		wake := s.next(now)
+		if under < sweepParallel && !now.Before(wake) {
+			b := s.pick(now)
+			under++
+			go func() { results <- readResult{batch: b, err: s.read(ctx, b.ids)} }()
+			continue
+		}
+		if under == sweepParallel {
+			wake = now.Add(s.m.cfg.Lease / leaseChecks) // a result comes first
+		}
+		wake = earliest(wake, checked.Add(s.m.cfg.Lease/leaseChecks), now.Add(listsAtMost))
+		t := time.NewTimer(wake.Sub(now))
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return ctx.Err()
+		case r := <-results:
+			under--
+			if ctx.Err() == nil {
+				s.result(r, time.Now())
+			}
+		case <-t.C:
+		}
+		t.Stop()
+	}
+}
+
+// take brings the lists up to date. Each round goes on where it stands.
+func (s *sweeper) take(now time.Time) {
+	pushed, polled := s.m.sweepLists()
+	for i, ids := range [][]string{pushed, polled} {
+		r := s.rings[i]
+		if len(r.ids) == 0 {
+			r.due = now
+		}
+		r.ids = ids
+		r.due = earliest(r.due, now.Add(r.step()))
+		r.retries = slices.DeleteFunc(r.retries, func(b batch) bool { return !holdsAny(ids, b.ids) })
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at := s.second(now)
+	before := s.seen
+	s.seen = make(map[string]sighting, len(pushed)+len(polled))
+	for _, ids := range [][]string{pushed, polled} {
+		for _, id := range ids {
+			old, known := before[id]
+			if !known {
+				old = sighting{at: at, never: true}
+			}
+			s.seen[id] = old
+		}
+	}
+}
+
+func holdsAny(sorted, ids []string) bool {
+	return slices.ContainsFunc(ids, func(id string) bool {
+		_, found := slices.BinarySearch(sorted, id)
+		return found
+	})
+}
+
+// step is the time from one read of a round to the next.
+func (r *ring) step() time.Duration {
+	n := max(1, shard.Need(len(r.ids)))
+	return time.Duration(float64(r.interval) * sweepMargin / float64(n))
+}
+
+// next is when the next read is due; zero if nobody is to be read.
+func (s *sweeper) next(now time.Time) time.Time {
+	var due time.Time
+	for _, r := range s.rings {
+		if len(r.ids) == 0 {
+			continue
+		}
+		due = earliest(due, r.due)
+		if len(r.retries) > 0 {
+			due = earliest(due, now)
+		}
+	}
+	if due.IsZero() {
+		return now.Add(s.m.cfg.Lease / leaseChecks)
+	}
+	if due.Before(s.pauseUntil) {
+		return s.pauseUntil
+	}
+	return due
+}
+
+// pick takes the batch whose turn it is: first what failed, then the ring that is due.
+func (s *sweeper) pick(now time.Time) batch {
+	for _, r := range s.rings {
+		if len(r.retries) > 0 {
+			b := r.retries[0]
+			r.retries = r.retries[1:]
+			return b
+		}
+	}
+	r := s.rings[0]
+	if other := s.rings[1]; len(r.ids) == 0 || len(other.ids) > 0 && other.due.Before(r.due) {
+		r = other
+	}
+	// What could not be read in time (an outage, a suspended machine) is not caught up with: the next
+	// round reads everybody anyway.
+	r.due = r.due.Add(r.step())
+	if r.due.Before(now) {
+		r.due = now
+	}
+	return batch{ids: r.turn(), ring: r}
+}
+
+// turn is the next part of the round: at most readAtMost ids, round the corner if need be.
+func (r *ring) turn() []string {
+	at, found := slices.BinarySearch(r.ids, r.last)
+	if found {
+		at++
+	}
+	n := min(readAtMost, len(r.ids))
+	out := make([]string, 0, n)
+	for i := range n {
+		out = append(out, r.ids[(at+i)%len(r.ids)])
+	}
+	r.last = out[n-1]
+	return out
+}
+
+// read reads one batch and hands it on.
+func (s *sweeper) read(ctx context.Context, ids []string) error {
+	mark := s.m.cfg.Sink.BeginSweep(ids)
+	began := time.Now()
+	shown, err := s.m.cfg.Graph.Presences(ctx, ids)
+	if err != nil {
+		return err
+	}
+	s.m.metrics.sweepSeconds.Observe(time.Since(began).Seconds())
+	s.m.cfg.Sink.Swept(mark, shown)
+	s.confirm(shown, began)
+	return nil
+}
+
+// result notes how a read went. A batch that failed is read again before the others, a few times; one
+// that Graph refuses is halved until the id that it refuses is alone.
+func (s *sweeper) result(r readResult, now time.Time) {
+	if r.err == nil {
+		s.m.metrics.sweeps.WithLabelValues("ok").Inc()
+		s.failures, s.pauseUntil = 0, time.Time{}
+		return
+	}
+	e := callError(r.err)
+	s.m.metrics.sweeps.WithLabelValues(e.Kind.String()).Inc()
+	b := r.batch
+	s.failures++
+	if e.Kind == Refused || e.Kind == Gone {
+		s.halve(b, r.err)
+		if s.failures > 3 { // it is not about some of the ids
+			s.pauseUntil = now.Add(backoff(s.failures-3, sweepPause, longestSweep))
+		}
+		return
+	}
+	wait := max(backoff(s.failures, sweepPause, longestSweep), e.RetryAfter)
+	s.pauseUntil = now.Add(wait)
+	if b.attempts++; b.attempts < sweepAttempts {
+		b.ring.retries = append(b.ring.retries, b)
+	}
+	s.log.Warn("a bulk read of presences failed", "error", r.err, "failures", s.failures, "retry_in", wait.String())
+}
+
+func (s *sweeper) halve(b batch, err error) {
+	n := len(b.ids)
+	if n <= 1 {
+		s.log.Warn("a member's presence cannot be read", "error", err)
+		return
+	}
+	b.ring.retries = append(b.ring.retries, batch{ids: b.ids[:n/2], ring: b.ring}, batch{ids: b.ids[n/2:], ring: b.ring})
+}
+
+func (s *sweeper) second(t time.Time) uint32 {
+	return uint32(max(0, t.Sub(s.start)/sightingSecond)) //nolint:gosec // 136 years
+}
+
+// confirm notes who was shown by a read that began at the given time.
+func (s *sweeper) confirm(shown map[string]presence.Pair, at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sec := s.second(at)
+	for id := range shown {
+		s.note(id, sec)
+	}
+}
+
+// saw notes who was heard of otherwise.
+func (s *sweeper) saw(ids []string, at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sec := s.second(at)
+	for _, id := range ids {
+		s.note(id, sec)
+	}
+}
+
+// note is called with mu held.
+func (s *sweeper) note(id string, sec uint32) {
+	if old, known := s.seen[id]; known && sec >= old.at {
+		s.seen[id] = sighting{at: sec}
+	}
+}
+
+// confirmed is when a member was last confirmed, to the second; zero if never.
+func (s *sweeper) confirmed(id string) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if seen, known := s.seen[id]; known && !seen.never {
+		return s.start.Add(time.Duration(seen.at) * sightingSecond)
+	}
+	return time.Time{}
+}
+
+// reportUnseen tells the sink who was not seen for a lease, once.
+func (s *sweeper) reportUnseen(now time.Time) {
+	s.mu.Lock()
+	var ids []string
+	lease := s.m.cfg.Lease
+	for id, seen := range s.seen {
+		if !seen.unseen && now.Sub(s.start.Add(time.Duration(seen.at)*sightingSecond)) >= lease {
+			seen.unseen = true
+			s.seen[id] = seen
+			ids = append(ids, id)
+		}
+	}
+	s.mu.Unlock()
+	if len(ids) == 0 {
+		return
+	}
+	slices.Sort(ids)
+	s.m.metrics.unseen.Add(float64(len(ids)))
+	s.log.Warn("members were not seen for a lease", "members", len(ids))
+	s.m.cfg.Sink.TeamsUnseen(ids)
+}
+
+// staleness calls each with the age of every member's last confirmation.
+func (s *sweeper) staleness(now time.Time, each func(age time.Duration, unseen bool)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, seen := range s.seen {
+		each(now.Sub(s.start.Add(time.Duration(seen.at)*sightingSecond)), seen.unseen)
+	}
+}
