@@ -1,5 +1,5 @@
-// Package pbxsim is a simulated PBX behind the MiCollab-style endpoint (package
-// micollab/openapi holds its description), over real HTTP, from the PBX's point of view. It shares no
+// Package pbxsim is a simulated PBX behind the MiCollab-style endpoint (openapi.yaml describes it, and is
+// served at /openapi.yaml), over real HTTP, from the PBX's point of view. It shares no
 // code with the connector it is there to try: it has its own wire types and its own idea of the rules.
 //
 // Three parties meet in it. The bridge comes in over /v1, as any client would. People are moved by hand

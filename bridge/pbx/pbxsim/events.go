@@ -160,7 +160,8 @@ func (s *Sim) serveEvents(w http.ResponseWriter, r *http.Request) {
 	defer beat.Stop()
 	for {
 		if s.pump(st, w, rc) {
-			panic(http.ErrAbortHandler) // net/http's way to break a connection instead of ending it
+			abort(w)
+			return
 		}
 		select {
 		case <-r.Context().Done():
@@ -168,7 +169,8 @@ func (s *Sim) serveEvents(w http.ResponseWriter, r *http.Request) {
 		case <-s.stop:
 			return
 		case <-st.gone:
-			panic(http.ErrAbortHandler)
+			abort(w)
+			return
 		case <-st.wake:
 		case <-beat.C:
 			if s.isStalled() {

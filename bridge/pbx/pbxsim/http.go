@@ -1,6 +1,7 @@
 package pbxsim
 
 import (
+	_ "embed"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -13,9 +14,14 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
-
-	"presencebridge/bridge/pbx/micollab/openapi"
 )
+
+// document is the description of the endpoint, the copy of this side. The connector's folder has the
+// original; a test keeps them the same.
+//
+//go:generate cp ../micollab/openapi.yaml openapi.yaml
+//go:embed openapi.yaml
+var document string
 
 // maxBody bounds what is read of a request, in bytes.
 const maxBody = 64 << 10
@@ -23,14 +29,15 @@ const maxBody = 64 << 10
 func (s *Sim) handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !s.enter() {
-			panic(http.ErrAbortHandler) // the simulator is gone already
+			abort(w)
+			return
 		}
 		defer s.workers.Done()
 		switch path := r.URL.EscapedPath(); {
 		case path == "/openapi.yaml":
 			if allow(w, r, http.MethodGet) {
 				w.Header().Set("Content-Type", "application/yaml")
-				_, _ = w.Write(openapi.YAML)
+				_, _ = w.Write([]byte(document))
 			}
 		case path == "/sim" || strings.HasPrefix(path, "/sim/"):
 			s.serveControl(w, r)
@@ -283,4 +290,12 @@ func failRetry(w http.ResponseWriter, status int, after time.Duration, date bool
 	}
 	w.Header().Set("Retry-After", value)
 	fail(w, status, "too_many_requests", "wait before the next request")
+}
+
+// abort breaks the connection that a request came on, instead of answering or of ending an answer.
+func abort(w http.ResponseWriter) {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err == nil { // HTTP/2 is never offered, and a connection is hijacked once only
+		_ = conn.Close()
+	}
 }

@@ -93,7 +93,7 @@ func (s *Sim) mayAnswer(w http.ResponseWriter) bool {
 	s.wait(slow)
 	switch {
 	case cut:
-		panic(http.ErrAbortHandler) // net/http's way to break a connection
+		abort(w)
 	case errs:
 		fail(w, status, "internal", "something went wrong")
 	case throttled:
@@ -131,7 +131,8 @@ func (s *Sim) putFault(w http.ResponseWriter, id string, do func() outcome) bool
 		return false
 	}
 	if cut {
-		panic(http.ErrAbortHandler)
+		abort(w)
+		return true
 	}
 	status := http.StatusInternalServerError
 	if late {
