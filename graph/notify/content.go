@@ -40,7 +40,7 @@ func (c *rawContent) decode() (content, *Error) {
 		}
 		b, err := base64.StdEncoding.Strict().DecodeString(f.from)
 		if err != nil {
-			return content{}, fail(ReasonContentIncomplete, f.name, err)
+			return content{}, fail(ReasonContentIncomplete, f.name, err) // the position, no content
 		}
 		*f.to = b
 	}

@@ -417,7 +417,10 @@ func covered(tokens []TokenResult, tenant string) bool {
 // open decrypts one rich item and fills in what it says.
 func (d *Decoder) open(raw *rawItem, it *Item) *Error {
 	cert, second := d.cfg.Certificates.find(raw.content.certificateID, raw.content.thumbprint)
-	if cert == nil {
+	switch {
+	case raw.content.certificateID == "" && raw.content.thumbprint == "":
+		return fail(ReasonContentIncomplete, "encryptedContent.encryptionCertificateId", errors.New("missing"))
+	case cert == nil:
 		return fail(ReasonUnknownCertificate, "encryptedContent.encryptionCertificateId", fmt.Errorf("no key for certificate %.128q", raw.content.certificateID))
 	}
 	if second {

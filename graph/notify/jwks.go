@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -152,52 +154,64 @@ type keySet struct {
 	url     string
 	fetches *prometheus.CounterVec
 
+	// current is what was fetched last, never nil; it is replaced under the gate, and never changed.
+	current atomic.Pointer[fetchedKeys]
+
 	// gate holds one token: who has it may touch what follows, and may fetch.
 	gate    chan struct{}
 	limiter *rate.Limiter
-	keys    map[string]signingKey
-	fetched time.Time            // when the request for keys began; zero: never
-	missing map[string]time.Time // key ids that were asked for in vain, since when
+	missing map[string]uint64 // key ids that were asked for in vain, in which generation first
+}
+
+// fetchedKeys is what one fetch brought.
+type fetchedKeys struct {
+	keys       map[string]signingKey
+	at         time.Time // when the request began; zero: there was none yet
+	generation uint64    // how many fetches had succeeded
 }
 
 func newKeySet(cfg *KeySourceConfig, url string, fetches *prometheus.CounterVec) *keySet {
-	return &keySet{
+	s := &keySet{
 		cfg: cfg, url: url, fetches: fetches,
 		gate:    make(chan struct{}, 1),
 		limiter: rate.NewLimiter(rate.Every(cfg.MinInterval), keyFetchBurst),
-		missing: make(map[string]time.Time),
+		missing: make(map[string]uint64),
 	}
+	s.current.Store(&fetchedKeys{})
+	return s
 }
 
-// key finds kid, and fetches the set when it is not there or the set is old. Callers wait for each
-// other, so that what one has fetched serves all; verified tokens are cached above, so this is rare.
+// key finds kid, and fetches the set when it is not there or the set is old. Who must fetch waits for
+// who does already, so that what one has fetched serves all.
 func (s *keySet) key(ctx context.Context, kid string) (signingKey, *Error) {
-	asked := s.cfg.Now()
+	set := s.current.Load()
+	if k, found := set.keys[kid]; found && s.cfg.Now().Sub(set.at) < s.cfg.TTL {
+		return k, nil
+	}
+	asked := set.generation
 	select {
 	case s.gate <- struct{}{}:
 		defer func() { <-s.gate }()
 	case <-ctx.Done():
 		return signingKey{}, fail(ReasonCancelled, "", ctx.Err())
 	}
+	set = s.current.Load()
 	now := s.cfg.Now()
-	k, found := s.keys[kid]
-	age := now.Sub(s.fetched)
+	k, found := set.keys[kid]
+	age := now.Sub(set.at)
 	if found && age < s.cfg.TTL {
 		return k, nil
 	}
-	if !found && !s.fetched.IsZero() {
-		// What was fetched while this caller waited, or after somebody else missed the same key, is news enough.
-		if since, known := s.missing[kid]; !s.fetched.Before(asked) || (known && !s.fetched.Before(since) && age < s.cfg.MinInterval) {
-			return signingKey{}, fail(ReasonTokenUnknownKey, "", errUnknownKey)
-		}
+	if !found && (set.generation > asked || (s.missedBefore(kid, set.generation) && age < s.cfg.MinInterval)) {
+		return signingKey{}, fail(ReasonTokenUnknownKey, "kid", errUnknownKey)
 	}
 	err := s.refresh(ctx, now)
 	if err == nil {
-		if k, found = s.keys[kid]; found {
+		if k, found = s.current.Load().keys[kid]; found {
 			return k, nil
 		}
-		s.miss(kid, now)
-		return signingKey{}, fail(ReasonTokenUnknownKey, "", errUnknownKey)
+		s.miss(kid, set.generation)
+		return signingKey{}, fail(ReasonTokenUnknownKey, "kid", errUnknownKey)
 	}
 	if found && age < s.cfg.MaxStale {
 		return k, nil
@@ -205,10 +219,7 @@ func (s *keySet) key(ctx context.Context, kid string) (signingKey, *Error) {
 	if ctx.Err() != nil {
 		return signingKey{}, fail(ReasonCancelled, "", ctx.Err())
 	}
-	if since, known := s.missing[kid]; known && s.fetched.After(since) {
-		return signingKey{}, fail(ReasonTokenUnknownKey, "", errUnknownKey)
-	}
-	s.miss(kid, now)
+	s.miss(kid, set.generation)
 	return signingKey{}, &Error{Reason: ReasonKeysUnavailable, Err: err, RetryAfter: s.cfg.MinInterval}
 }
 
@@ -217,15 +228,21 @@ var (
 	errTooSoon    = errors.New("the signing keys were fetched too recently to fetch them again")
 )
 
-// miss remembers since when kid is asked for in vain.
-func (s *keySet) miss(kid string, now time.Time) {
+// missedBefore tells whether kid was asked for before the set of this generation was fetched.
+func (s *keySet) missedBefore(kid string, generation uint64) bool {
+	since, known := s.missing[kid]
+	return known && since < generation
+}
+
+// miss remembers that kid is not in the set of this generation.
+func (s *keySet) miss(kid string, generation uint64) {
 	if _, known := s.missing[kid]; known {
 		return
 	}
 	if len(s.missing) >= maxMissing {
 		clear(s.missing) // they start over; the bound on fetches does not depend on it
 	}
-	s.missing[kid] = now
+	s.missing[kid] = generation
 }
 
 // refresh fetches the set, if that may be done now. On an error the old keys stay.
@@ -240,10 +257,10 @@ func (s *keySet) refresh(ctx context.Context, now time.Time) error {
 		return err
 	}
 	s.fetches.WithLabelValues("ok").Inc()
-	s.keys, s.fetched = keys, now
-	for kid := range keys {
-		delete(s.missing, kid)
-	}
+	before := s.current.Load().generation
+	s.current.Store(&fetchedKeys{keys: keys, at: now, generation: before + 1})
+	// What was missed before an earlier fetch has had its answer.
+	maps.DeleteFunc(s.missing, func(_ string, since uint64) bool { return since < before })
 	return nil
 }
 
