@@ -44,6 +44,7 @@ func (b *Body) Ack() error {
 	if !b.settle() {
 		return nil
 	}
+	b.c.acked.Store(true)
 	if err := b.msg.Ack(); err != nil {
 		return fmt.Errorf("bus: acknowledging body %d: %w", b.Seq, fromNATS(err))
 	}

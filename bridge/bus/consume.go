@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -30,6 +31,8 @@ const (
 	// touchEvery limits how often the server hears that a body progresses.
 	touchEvery = time.Second / 2
 	retryPause = time.Second / 2
+	// removeEvery is how long what was processed may still lie in the stream.
+	removeEvery = time.Second
 )
 
 // Gap says that bodies of an account may have been lost, to age or to a crash: whoever they were
@@ -106,7 +109,13 @@ type consumer struct {
 	estimate func([]byte) time.Duration
 	handle   func(*Body)
 	onGap    func(Gap)
-	durable  jetstream.Consumer // the fetching goroutine's
+
+	// The fetching goroutine's.
+	durable jetstream.Consumer
+	removed time.Time // when processed bodies were last removed
+	floor   uint64    // up to where
+
+	acked atomic.Bool // something was acknowledged since then
 
 	mu       sync.Mutex
 	changed  chan struct{}    // closed, and made anew, by every change

@@ -41,6 +41,7 @@ func (c *consumer) fetchLoop(ctx context.Context) error {
 			pause(ctx, retryPause, nil)
 		}
 		c.reportGaps()
+		c.removeProcessed(ctx)
 	}
 	return nil
 }
@@ -207,6 +208,44 @@ func (c *consumer) learn(work time.Duration) {
 	c.average = max(work, (7*c.average+work)/8)
 }
 
+// removeProcessed removes, once a second at most, the bodies of the account up to the consumer's
+// acknowledgement floor: below it everything was acknowledged.
+func (c *consumer) removeProcessed(ctx context.Context) {
+	now := time.Now()
+	if c.durable == nil || !c.acked.Load() || now.Sub(c.removed) < removeEvery {
+		return
+	}
+	c.removed = now
+	c.acked.Store(false)
+	if err := c.remove(ctx); err != nil && ctx.Err() == nil {
+		c.acked.Store(true)
+		c.bus.cfg.Log.Warn("processed bodies were not removed, trying again", "account", c.account, "err", err)
+	}
+}
+
+func (c *consumer) remove(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, c.bus.cfg.PublishTimeout)
+	defer cancel()
+	info, err := c.durable.Info(ctx)
+	if err != nil {
+		return fromNATS(err)
+	}
+	floor := info.AckFloor.Stream
+	if info.NumAckPending > 0 {
+		c.acked.Store(true) // more to come
+	}
+	if floor <= c.floor {
+		return nil
+	}
+	err = c.bus.stream(streamGraphIn).Purge(ctx,
+		jetstream.WithPurgeSubject(subjectGraphIn+c.account), jetstream.WithPurgeSequence(floor+1))
+	if err != nil {
+		return fromNATS(err)
+	}
+	c.floor = floor
+	return nil
+}
+
 // leave stops for good: what was not handed out goes back at once, in order, and so does the pin.
 func (c *consumer) leave() {
 	c.mu.Lock()
@@ -234,23 +273,21 @@ func (c *consumer) leave() {
 	c.bus.mu.Lock()
 	c.bus.readTo[c.account] = readTo
 	c.bus.mu.Unlock()
-	c.unpin(pin)
-}
-
-// unpin lets another replica have the account now rather than when the pin lapses. With an embedded
-// server there is none.
-func (c *consumer) unpin(pin string) {
-	if c.bus.server != nil || pin == "" {
-		return
-	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.bus.ctx), c.bus.cfg.PublishTimeout)
 	defer cancel()
-	if err := c.giveUpPin(ctx, pin); err != nil {
+	c.removed = time.Time{}
+	c.removeProcessed(ctx)
+	if err := c.unpin(ctx, pin); err != nil {
 		c.bus.cfg.Log.Debug("the pin was left to lapse", "account", c.account, "err", err)
 	}
 }
 
-func (c *consumer) giveUpPin(ctx context.Context, pin string) error {
+// unpin lets another replica have the account now rather than when the pin lapses. With an embedded
+// server there is none.
+func (c *consumer) unpin(ctx context.Context, pin string) error {
+	if c.bus.server != nil || pin == "" {
+		return nil
+	}
 	stream := c.bus.stream(streamGraphIn)
 	durable, err := stream.Consumer(ctx, durableName(c.account))
 	if err != nil {

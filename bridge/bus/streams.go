@@ -43,10 +43,12 @@ const (
 // buckets, so that full streams never keep a record from being written.
 func streamConfigs(c Config) []jetstream.StreamConfig {
 	configs := []jetstream.StreamConfig{{
+		// Not a work queue: that removes each body when it is acknowledged, with a flush of the disk
+		// for each. The consumer removes what was processed once a second instead (remover).
 		Name:               streamGraphIn,
 		Description:        "notification bodies as received, until processed",
 		Subjects:           []string{subjectGraphIn + "*"},
-		Retention:          jetstream.WorkQueuePolicy,
+		Retention:          jetstream.LimitsPolicy,
 		Discard:            jetstream.DiscardNew,
 		MaxAge:             MaxBodyAge,
 		MaxBytes:           c.MaxStore / 2,

@@ -60,7 +60,9 @@ type writer struct {
 	bus    *Bus
 	stream string
 	limits limits
-	room   *semaphore.Weighted
+	// batchFrom is how many writes have to wait together to go as one atomic batch; 0 is never.
+	batchFrom int
+	room      *semaphore.Weighted
 
 	mu      sync.Mutex
 	queue   []*write
@@ -72,12 +74,25 @@ type writer struct {
 func newWriter(b *Bus, stream string, l limits) *writer {
 	w := &writer{
 		bus: b, stream: stream, limits: l,
-		room:  semaphore.NewWeighted(l.queue),
-		wake:  make(chan struct{}, 1),
-		ended: make(chan struct{}),
+		batchFrom: b.batchFrom(stream),
+		room:      semaphore.NewWeighted(l.queue),
+		wake:      make(chan struct{}, 1),
+		ended:     make(chan struct{}),
 	}
 	b.wg.Go(w.run)
 	return w
+}
+
+// batchFrom is from how many writes on a batch is worth it for a stream: where every message would be
+// flushed for itself, or agreed on by the replicas. Otherwise staging a batch costs ten times what it
+// saves (DESIGN.md has the numbers).
+func (b *Bus) batchFrom(stream string) int {
+	c := b.stream(stream).CachedInfo().Config
+	flushed := b.server != nil && b.cfg.Sync == SyncAlways && c.Storage == jetstream.FileStorage
+	if flushed || c.Replicas > 1 {
+		return batchFrom
+	}
+	return 0
 }
 
 // enqueue queues a write, waiting for room until ctx ends.
@@ -224,7 +239,7 @@ func (w *writer) finish(p *write, seq uint64, err error) {
 // flush writes one group and answers every one of its callers.
 func (w *writer) flush(group []*write) {
 	w.bus.metrics.batch.WithLabelValues(w.stream).Observe(float64(len(group)))
-	if len(group) < batchFrom {
+	if w.batchFrom == 0 || len(group) < w.batchFrom {
 		w.flushSingly(group)
 		return
 	}
