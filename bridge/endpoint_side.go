@@ -104,12 +104,22 @@ func (s *step) foldAuthored(ep *EndpointSide, st pbx.State) {
 		s.foldOwn(ep, st, first)
 	case first:
 		ep.Status = st.Status
-	case same && (st.Status.Same(s.shows(ep)) || ep.Assertion != nil):
+	case s.standsAsChosen(ep, st, same):
 		// The version grew with the line alone, or our write has not landed.
-	case st.ChangedBy == pbx.AuthorUnknown && st.Status.Same(s.shows(ep)):
 	default:
 		s.picked(ep, st.Status)
 	}
+}
+
+// standsAsChosen tells whether a status that is not ours is the one that the person chose before: same says that
+// the PBX dates it alike.
+func (s *step) standsAsChosen(ep *EndpointSide, st pbx.State, same bool) bool {
+	same = same || st.ChangedBy == pbx.AuthorUnknown
+	a := ep.Assertion
+	if a == nil || !s.overwritten(ep) {
+		return same && st.Status.Same(ep.Status)
+	}
+	return same && a.Phase != PhaseStanding && st.Status.Same(a.Previous)
 }
 
 // foldOwn folds a status that this bridge's own client wrote. Without a record of it, it is ours from a former

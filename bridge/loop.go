@@ -1,0 +1,360 @@
+package bridge
+
+import (
+	"container/heap"
+	"context"
+	"encoding/json"
+	"errors"
+	"reflect"
+	"sync"
+	"time"
+)
+
+// storeRetry is how long a record waits that the store refused for another reason than its revision.
+const storeRetry = time.Second
+
+// envelope is an event on its way to a member's owner.
+type envelope struct {
+	member string
+	event  Event
+	done   func()
+}
+
+// cell is one member in memory.
+type cell struct {
+	rec      Record
+	revision uint64
+	storing  bool       // a store is under way: what comes meanwhile waits, in order
+	waiting  []envelope // behind the store
+	due      time.Time  // the earliest entry in the heap
+	settled  []chan struct{}
+}
+
+// stored is the answer of the store.
+type stored struct {
+	cell     *cell
+	member   string
+	next     Record
+	event    Event
+	effects  []Effect
+	done     func()
+	revision uint64
+	err      error
+	data     []byte
+	again    bool // due for another try
+}
+
+// loop owns a part of the members: it alone steps and changes their records.
+type loop struct {
+	e    *Engine
+	in   chan envelope
+	wake chan struct{}
+
+	mu    sync.Mutex // guards cells and the records in them against readers
+	cells map[string]*cell
+	heap  timerHeap
+
+	doneMu sync.Mutex
+	dones  []stored // answers of the store; unbounded, but never more than what was put
+}
+
+func newLoop(e *Engine) *loop {
+	return &loop{e: e, in: make(chan envelope, 256), wake: make(chan struct{}, 1), cells: map[string]*cell{}}
+}
+
+// adopt takes a record over from the store.
+func (l *loop) adopt(member string, rec Record, revision uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cells[member] = &cell{rec: rec, revision: revision}
+}
+
+func (l *loop) run(ctx context.Context) error {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		timer.Reset(l.untilDue())
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case env := <-l.in:
+			l.handle(env)
+			l.drain()
+		case <-l.wake:
+			l.drain()
+		case <-timer.C:
+			l.fireTimers()
+		}
+	}
+}
+
+// drain handles the answers of the store.
+func (l *loop) drain() {
+	l.doneMu.Lock()
+	dones := l.dones
+	l.dones = nil
+	l.doneMu.Unlock()
+	for _, d := range dones {
+		l.storedOne(d)
+	}
+}
+
+func (l *loop) untilDue() time.Duration {
+	if len(l.heap) == 0 {
+		return time.Hour
+	}
+	return max(time.Until(l.heap[0].due), 0)
+}
+
+// cellOf finds the member, or begins a record for one that is being introduced.
+func (l *loop) cellOf(env envelope) *cell {
+	c := l.cells[env.member]
+	if c == nil {
+		if mc, ok := env.event.(MemberChanged); ok && !mc.Excluded {
+			c = &cell{rec: NewRecord(env.member, l.e.rules.Load())}
+			l.mu.Lock()
+			l.cells[env.member] = c
+			l.mu.Unlock()
+		}
+	}
+	return c
+}
+
+// handle folds one event, or queues it behind the member's store.
+func (l *loop) handle(env envelope) {
+	c := l.cellOf(env)
+	switch {
+	case c == nil: // nobody we know: nothing to do, and nothing to keep
+		if env.done != nil {
+			env.done()
+		}
+	case c.storing:
+		c.waiting = append(c.waiting, env)
+	default:
+		l.step(c, env)
+	}
+}
+
+// step runs [Step], stores what has to be stored, and only then lets the effects go (R6).
+func (l *loop) step(c *cell, env envelope) {
+	now := time.Now()
+	next, effects := Step(l.e.currentRules(), c.rec, env.event, now)
+	l.e.metrics.steps.Inc()
+	for _, eff := range effects {
+		l.spend(eff)
+	}
+	if reflect.DeepEqual(c.rec.durable(), next.durable()) {
+		l.commit(c, env.member, next, effects, env.event)
+		if env.done != nil {
+			env.done()
+		}
+		return
+	}
+	data, err := json.Marshal(&next)
+	if err != nil { // cannot happen: the record holds nothing that JSON cannot
+		l.e.log.Error("record cannot be written", "member", env.member, "error", err)
+		return
+	}
+	c.storing = true
+	l.put(stored{cell: c, member: env.member, next: next, event: env.event, effects: effects, done: env.done, data: data})
+}
+
+// spend takes writes from the budget of their side, unless a grant paid for them already.
+func (l *loop) spend(eff Effect) {
+	switch eff := eff.(type) {
+	case SetTeams, ClearTeams:
+		l.e.pacers[TeamsSideName].spend()
+	case ApplyEndpoint:
+		if p := l.e.pacers[eff.Endpoint.PBX]; p != nil {
+			p.spend()
+		}
+	}
+}
+
+func (l *loop) put(s stored) {
+	started := time.Now()
+	l.e.cfg.Store.Put(s.member, s.data, s.cell.revision, func(revision uint64, err error) {
+		l.e.metrics.storeSeconds.Observe(time.Since(started).Seconds())
+		s.revision, s.err = revision, err
+		l.postStored(s)
+	})
+}
+
+func (l *loop) postStored(s stored) {
+	l.doneMu.Lock()
+	l.dones = append(l.dones, s)
+	l.doneMu.Unlock()
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// storedOne goes on where the store answered.
+func (l *loop) storedOne(s stored) {
+	switch {
+	case s.again:
+		l.put(stored{cell: s.cell, member: s.member, next: s.next, event: s.event, effects: s.effects, done: s.done, data: s.data})
+		return
+	case errors.Is(s.err, ErrConflict):
+		l.reload(s)
+		return
+	case s.err != nil:
+		l.e.metrics.storeFailures.Inc()
+		l.e.log.Warn("record was not stored, trying again", "member", s.member, "error", s.err)
+		s.again = true
+		time.AfterFunc(storeRetry, func() { l.postStored(s) })
+		return
+	}
+	s.cell.revision = s.revision
+	s.cell.storing = false
+	l.commit(s.cell, s.member, s.next, s.effects, s.event)
+	if s.done != nil {
+		s.done()
+	}
+	l.resume(s.cell)
+}
+
+// reload is the answer to a failed compare-and-set: somebody else wrote. Their record is read from the leader
+// and the event folded again; nothing is acknowledged before that succeeded.
+func (l *loop) reload(s stored) {
+	l.e.metrics.conflicts.Inc()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	data, revision, err := l.e.cfg.Store.Get(ctx, s.member)
+	rec := NewRecord(s.member, l.e.rules.Load())
+	switch {
+	case errors.Is(err, ErrNotFound):
+		revision = 0
+	case err == nil:
+		rec, err = decodeRecord(data)
+	}
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		l.e.log.Warn("record could not be read again, trying again", "member", s.member, "error", err)
+		s.err = err
+		time.AfterFunc(storeRetry, func() { s.err = ErrConflict; l.postStored(s) })
+		return
+	}
+	rec, effects := Step(l.e.currentRules(), rec, Recovered{}, time.Now())
+	s.cell.revision, s.cell.storing = revision, false
+	l.commit(s.cell, s.member, rec, effects, Recovered{})
+	l.step(s.cell, envelope{member: s.member, event: s.event, done: s.done})
+	if !s.cell.storing {
+		l.resume(s.cell)
+	}
+}
+
+// resume folds what waited behind a store.
+func (l *loop) resume(c *cell) {
+	for len(c.waiting) > 0 && !c.storing {
+		env := c.waiting[0]
+		c.waiting = c.waiting[1:]
+		l.step(c, env)
+	}
+	if len(c.waiting) == 0 {
+		c.waiting = nil
+	}
+}
+
+// commit makes the new record the present one, and lets its effects go.
+func (l *loop) commit(c *cell, member string, next Record, effects []Effect, ev Event) {
+	was := c.rec
+	l.mu.Lock()
+	c.rec = next
+	waiters := c.settled
+	if len(waiters) > 0 && next.settled() {
+		c.settled = nil
+	} else {
+		waiters = nil
+	}
+	l.mu.Unlock()
+	for _, w := range waiters {
+		close(w)
+	}
+	l.schedule(c, member)
+	l.e.published(member, &was, &next, ev, effects)
+	if len(was.Endpoints) != len(next.Endpoints) {
+		l.e.endpointsReleased(member, &was, &next)
+	}
+	for _, eff := range effects {
+		l.carryOut(c, member, eff)
+	}
+}
+
+// settled tells whether nothing is under way or owed that could still change what shows.
+func (r *Record) settled() bool {
+	t := &r.Teams
+	if t.Write != nil || t.ReadOwed || t.Purge || !t.Timers.Settle.IsZero() {
+		return false
+	}
+	for i := range r.Endpoints {
+		ep := &r.Endpoints[i]
+		if ep.Write != nil || (ep.ReadOwed && ep.Seen) || !ep.Timers.Settle.IsZero() || !ep.Timers.Hold.IsZero() {
+			return false
+		}
+	}
+	return true
+}
+
+// schedule puts the member's next timer into the heap, unless an earlier entry will look anyway.
+func (l *loop) schedule(c *cell, member string) {
+	_, due, ok := c.rec.NextTimer()
+	if !ok || (!c.due.IsZero() && !due.Before(c.due)) {
+		return
+	}
+	c.due = due
+	heap.Push(&l.heap, timerEntry{due: due, member: member})
+}
+
+// fireTimers hands every due timer to its member, one event a timer.
+func (l *loop) fireTimers() {
+	now := time.Now()
+	for len(l.heap) > 0 && !l.heap[0].due.After(now) {
+		entry, _ := heap.Pop(&l.heap).(timerEntry)
+		c := l.cells[entry.member]
+		if c == nil || !c.due.Equal(entry.due) {
+			continue // an earlier entry took its place
+		}
+		c.due = time.Time{}
+		if ref, due, ok := c.rec.NextTimer(); ok && !due.After(now) {
+			l.handle(envelope{member: entry.member, event: TimerFired{Timer: ref}})
+		}
+		if c.due.IsZero() && !c.storing {
+			l.schedule(c, entry.member)
+		}
+	}
+}
+
+type timerEntry struct {
+	due    time.Time
+	member string
+}
+
+// timerHeap is a min-heap by time.
+type timerHeap []timerEntry
+
+func (h timerHeap) Len() int           { return len(h) }
+func (h timerHeap) Less(i, j int) bool { return h[i].due.Before(h[j].due) }
+func (h timerHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+
+// Push implements heap.Interface.
+func (h *timerHeap) Push(x any) {
+	if e, ok := x.(timerEntry); ok {
+		*h = append(*h, e)
+	}
+}
+
+// Pop implements heap.Interface.
+func (h *timerHeap) Pop() any {
+	old := *h
+	n := len(old)
+	x := old[n-1]
+	*h = old[:n-1]
+	return x
+}
+
+func decodeRecord(data []byte) (Record, error) {
+	var r Record
+	err := json.Unmarshal(data, &r)
+	return r, err
+}

@@ -1,0 +1,153 @@
+package bridge
+
+import (
+	"context"
+	"slices"
+
+	"presencebridge/bridge/presence"
+)
+
+// SetMembers says who the account's members are. Whoever is missing left: what we asserted for them is
+// withdrawn, then their record goes. An endpoint that moves to somebody else is given back first.
+func (e *Engine) SetMembers(ctx context.Context, members []Member) {
+	now := make(map[string]Member, len(members))
+	for _, m := range members {
+		now[m.ID] = m
+	}
+	changes := e.changeMembers(now)
+	for member, change := range changes {
+		e.introduce(ctx, member, change)
+	}
+}
+
+// changeMembers works out what changes for whom.
+func (e *Engine) changeMembers(now map[string]Member) map[string]MemberChanged {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	before := e.members
+	e.members = now
+	changes := map[string]MemberChanged{}
+	for id, m := range now {
+		was, ok := before[id]
+		if ok && was.Excluded == m.Excluded && slices.Equal(was.Endpoints, m.Endpoints) {
+			continue
+		}
+		changes[id] = MemberChanged{Excluded: m.Excluded, Endpoints: e.takeEndpoints(m)}
+	}
+	for id := range before {
+		if _, ok := now[id]; !ok {
+			changes[id] = MemberChanged{Excluded: true}
+		}
+	}
+	// Records of a former life whose members are gone.
+	for _, l := range e.loops {
+		l.mu.Lock()
+		for id := range l.cells {
+			if _, ok := now[id]; !ok {
+				changes[id] = MemberChanged{Excluded: true}
+			}
+		}
+		l.mu.Unlock()
+	}
+	return changes
+}
+
+// takeEndpoints gives a member those endpoints that nobody else's record holds; the others follow when they are
+// let go. Call with e.mu held.
+func (e *Engine) takeEndpoints(m Member) []presence.EndpointID {
+	var own []presence.EndpointID
+	for _, id := range m.Endpoints {
+		owner, taken := e.owners[id]
+		if taken && owner != m.ID {
+			e.moving[id] = m.ID
+			continue
+		}
+		e.owners[id] = m.ID
+		own = append(own, id)
+	}
+	return own
+}
+
+// introduce tells a member's owner, and what its endpoints last showed.
+func (e *Engine) introduce(ctx context.Context, member string, change MemberChanged) {
+	e.post(ctx, member, change, nil)
+	for _, id := range change.Endpoints {
+		f := e.feeds[id.PBX]
+		if f == nil {
+			continue
+		}
+		if st, ok := f.lastKnown(id.User); ok {
+			e.post(ctx, member, EndpointSnapshot{Endpoint: id, State: st, Epoch: e.endpointEpoch(member, id)}, nil)
+		}
+	}
+}
+
+// endpointsReleased passes on the endpoints that a record let go. It runs in the loop of the member that let go,
+// so it must not wait for another one.
+func (e *Engine) endpointsReleased(member string, was, next *Record) {
+	var moves []string
+	e.mu.Lock()
+	for i := range was.Endpoints {
+		id := was.Endpoints[i].ID
+		if next.Endpoint(id) != nil || e.owners[id] != member {
+			continue
+		}
+		delete(e.owners, id)
+		if to, ok := e.moving[id]; ok {
+			delete(e.moving, id)
+			moves = append(moves, to)
+		}
+	}
+	e.mu.Unlock()
+	for _, to := range moves {
+		e.request(func(ctx context.Context) {
+			e.mu.Lock()
+			m, ok := e.members[to]
+			var change MemberChanged
+			if ok {
+				change = MemberChanged{Excluded: m.Excluded, Endpoints: e.takeEndpoints(m)}
+			}
+			e.mu.Unlock()
+			if ok {
+				e.introduce(ctx, to, change)
+			}
+		})
+	}
+}
+
+func (e *Engine) ownerOf(id presence.EndpointID) (string, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	m, ok := e.owners[id]
+	return m, ok
+}
+
+func (e *Engine) endpointsOf(pbxName string) map[presence.EndpointID]string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	out := map[presence.EndpointID]string{}
+	for id, m := range e.owners {
+		if id.PBX == pbxName {
+			out[id] = m
+		}
+	}
+	return out
+}
+
+func (e *Engine) endpointEpoch(member string, id presence.EndpointID) uint32 {
+	l := e.loopOf(member)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c := l.cells[member]; c != nil {
+		return c.rec.EndpointEpoch(id)
+	}
+	return 0
+}
+
+func (e *Engine) endpointEpochs(pbxName string) map[presence.EndpointID]uint32 {
+	out := map[presence.EndpointID]uint32{}
+	for id, member := range e.endpointsOf(pbxName) {
+		out[id] = e.endpointEpoch(member, id)
+	}
+	return out
+}

@@ -1,0 +1,139 @@
+package bridge
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// TeamsSideLabel is Teams' side as a metric label and as the side of an observation.
+const TeamsSideLabel = "teams"
+
+// engineMetrics are the engine's own figures.
+type engineMetrics struct {
+	steps            prometheus.Counter
+	conflicts        prometheus.Counter
+	storeFailures    prometheus.Counter
+	storeSeconds     prometheus.Histogram
+	writes           *prometheus.CounterVec
+	answers          *prometheus.CounterVec
+	echoes           prometheus.Counter
+	reads            prometheus.Counter
+	latency          *prometheus.HistogramVec
+	snapshotSeconds  *prometheus.HistogramVec
+	snapshotFailures *prometheus.CounterVec
+}
+
+func newEngineMetrics(reg prometheus.Registerer, account string) *engineMetrics {
+	label := prometheus.Labels{"account": account}
+	counter := func(name, help string) prometheus.CounterOpts {
+		return prometheus.CounterOpts{Name: "presence_bridge_" + name, Help: help, ConstLabels: label}
+	}
+	m := &engineMetrics{
+		steps:         prometheus.NewCounter(counter("steps_total", "Events folded into members' records.")),
+		conflicts:     prometheus.NewCounter(counter("record_conflicts_total", "Records that somebody else had changed.")),
+		storeFailures: prometheus.NewCounter(counter("record_store_failures_total", "Records that were not stored at the first try.")),
+		echoes:        prometheus.NewCounter(counter("echoes_total", "Observations of our own writes.")),
+		reads:         prometheus.NewCounter(counter("teams_reads_total", "Members whose Teams presence was read to confirm something.")),
+		writes: prometheus.NewCounterVec(counter("writes_total", "Writes sent, by side and kind (change, renewal)."),
+			[]string{"side", "kind"}),
+		answers: prometheus.NewCounterVec(counter("write_answers_total", "What became of writes, by side and outcome."),
+			[]string{"side", "outcome"}),
+		storeSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "presence_bridge_record_store_seconds", Help: "Time until a record was durable.", ConstLabels: label,
+			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14),
+		}),
+		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:        "presence_bridge_latency_seconds",
+			Help:        "From an observation's arrival to the write on the other side, by the side written to and what it waited for.",
+			ConstLabels: label, Buckets: prometheus.ExponentialBuckets(0.001, 2, 16),
+		}, []string{"side", "path"}),
+		snapshotSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "presence_bridge_pbx_snapshot_seconds", Help: "Time to read a PBX through.", ConstLabels: label,
+			Buckets: prometheus.ExponentialBuckets(0.01, 2, 14),
+		}, []string{"pbx"}),
+		snapshotFailures: prometheus.NewCounterVec(counter("pbx_snapshot_failures_total", "PBX snapshots that failed."), []string{"pbx"}),
+	}
+	if reg != nil {
+		reg.MustRegister(m.steps, m.conflicts, m.storeFailures, m.storeSeconds, m.writes, m.answers, m.echoes, m.reads,
+			m.latency, m.snapshotSeconds, m.snapshotFailures)
+	}
+	return m
+}
+
+// countWrite counts a write that leaves now, and how long its cause took to get here.
+func (e *Engine) countWrite(side string, c Cause, renewal bool) {
+	label, kind := side, "change"
+	if side == TeamsSideName {
+		label = TeamsSideLabel
+	}
+	if renewal {
+		kind = "renewal"
+	}
+	e.metrics.writes.WithLabelValues(label, kind).Inc()
+	if c.Arrived.IsZero() {
+		return
+	}
+	d := time.Since(c.Arrived)
+	e.metrics.latency.WithLabelValues(label, string(c.Path)).Observe(d.Seconds())
+	if e.cfg.OnLatency != nil {
+		e.cfg.OnLatency(label, c.Path, d)
+	}
+}
+
+// decision is an item of the DECISIONS stream.
+type decision struct {
+	At      time.Time `json:"at"`
+	Event   string    `json:"event"`
+	Detail  any       `json:"detail,omitempty"`
+	Effects []string  `json:"effects,omitempty"`
+	Record  *Record   `json:"record"`
+}
+
+// published tells the feeds what was observed and decided. Both follow the store; losing one costs an explanation.
+func (e *Engine) published(member string, was, next *Record, ev Event, effects []Effect) {
+	if next.Teams.OrganicState == OrganicHidden && next.Teams.Shown != was.Teams.Shown {
+		e.metrics.echoes.Inc()
+	}
+	if e.cfg.Feed == nil {
+		return
+	}
+	if side, obs := observed(ev); side != "" {
+		if data, err := json.Marshal(obs); err == nil {
+			e.cfg.Feed.Observed(member, side, data)
+		}
+	}
+	if len(effects) == 0 {
+		return
+	}
+	d := decision{At: time.Now().UTC(), Event: fmt.Sprintf("%T", ev), Detail: ev, Record: next}
+	for _, eff := range effects {
+		d.Effects = append(d.Effects, fmt.Sprintf("%T%+v", eff, eff))
+	}
+	if data, err := json.Marshal(d); err == nil {
+		e.cfg.Feed.Decided(member, data)
+	}
+}
+
+// observed is the side and the content of an observation; an event that is none has no side.
+func observed(ev Event) (string, any) {
+	switch ev := ev.(type) {
+	case TeamsPushed:
+		return TeamsSideLabel, map[string]any{"availability": ev.Pair.Availability, "activity": ev.Pair.Activity, "source": "push"}
+	case TeamsRead:
+		return TeamsSideLabel, map[string]any{"availability": ev.Pair.Availability, "activity": ev.Pair.Activity, "source": "readback"}
+	case TeamsSwept:
+		return TeamsSideLabel, map[string]any{"availability": ev.Pair.Availability, "activity": ev.Pair.Activity, "source": "sweep"}
+	case EndpointSeen:
+		return "pbx." + ev.Endpoint.PBX + "." + ev.Endpoint.User, map[string]any{
+			"line": ev.State.Line, "status": ev.State.Status, "version": ev.State.Version, "source": "watch",
+		}
+	case EndpointRead:
+		return "pbx." + ev.Endpoint.PBX + "." + ev.Endpoint.User, map[string]any{
+			"line": ev.State.Line, "status": ev.State.Status, "version": ev.State.Version, "source": "readback",
+		}
+	}
+	return "", nil
+}
