@@ -18,7 +18,7 @@ const (
 	flowsKept = 24 * time.Hour
 )
 
-// Authorization shows an authorisation to whoever started it.
+// Flow shows an authorisation to whoever started it.
 type Flow struct {
 	ID              string    `json:"id"`
 	UPN             string    `json:"upn"`
@@ -173,7 +173,10 @@ func endingOf(ctx context.Context, err error) ending {
 	if errors.As(err, &a) {
 		e := ending{state: a.State, code: a.Code}
 		if a.State == FlowFailed {
-			e.text = causeOf(a.Code, a.Err)
+			e.text = a.Text
+			if e.text == "" {
+				e.text = causeOf(a.Code, a.Err)
+			}
 		}
 		return e
 	}

@@ -94,6 +94,7 @@ type Authorization struct {
 type AuthError struct {
 	State FlowState // FlowDeclined, FlowExpired, FlowBadCode or FlowFailed
 	Code  string    // Entra's code, such as AADSTS70020
+	Text  string    // what happened and what to do, in a sentence; optional
 	Err   error
 }
 

@@ -131,17 +131,19 @@ func (mo *monitor) sealContext(what string) []byte {
 	return []byte("monitors/" + mo.m.cfg.Account + "/" + mo.id + "/" + what)
 }
 
-// LoadRefreshToken opens the monitor's refresh token, for [TokenStore].
+// LoadRefreshToken opens the monitor's refresh token, for [TokenStore]. One that was sealed under another
+// master key is as good as none: somebody has to sign in again.
 func (mo *monitor) LoadRefreshToken(context.Context) (string, error) {
 	mo.mu.Lock()
 	sealed := mo.rec.Token
 	mo.mu.Unlock()
 	if len(sealed) == 0 {
-		return "", &CallError{Kind: Unauthorised, Code: codeNoToken, Err: errors.New("no refresh token is stored")}
+		return "", nil
 	}
 	token, err := mo.m.cfg.Sealer.Open(sealed, mo.sealContext("refresh-token"))
 	if err != nil {
-		return "", &CallError{Kind: Unauthorised, Code: codeNoToken, Err: fmt.Errorf("open the refresh token: %w", err)}
+		mo.m.log.Error("a monitor's stored sign-in cannot be opened", "monitor", mo.id, "error", err)
+		return "", nil
 	}
 	return string(token), nil
 }

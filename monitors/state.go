@@ -76,17 +76,14 @@ func diagnose(e *CallError) trouble {
 	case e.Kind == Consent:
 		return trouble{"permission_missing", "Graph says that a permission is missing",
 			"grant Presence.Read.All (delegated) to the application in Entra, then " + authorizeAgain}
-	case strings.EqualFold(e.Code, "invalid_client"), strings.EqualFold(e.Code, "unauthorized_client"):
+	case strings.EqualFold(e.Code, "invalid_client"), strings.EqualFold(e.Code, "unauthorized_client"), e.Code == "credential_unusable":
 		return troubles()["7000215"]
-	case strings.EqualFold(e.Code, codeNoToken):
-		return trouble{codeNoToken, "the monitor's stored sign-in cannot be read: it is missing, or was sealed under another master key", authorizeAgain}
+	case e.Code == "not_signed_in":
+		return trouble{"token_unreadable", "the monitor's stored sign-in cannot be read: it is missing, or was sealed under another master key", authorizeAgain}
 	default:
 		return trouble{"sign_in_refused", "Entra or Graph does not accept the monitor's sign-in", authorizeAgain}
 	}
 }
-
-// codeNoToken is the code of a monitor whose refresh token is not there or cannot be opened.
-const codeNoToken = "token_unreadable"
 
 // aadsts finds Entra's error number: "50173" in "AADSTS50173" or "AADSTS50173: The provided grant…".
 func aadsts(texts ...string) string {
