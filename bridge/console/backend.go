@@ -1,0 +1,76 @@
+package console
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"presencebridge/bridge/console/client/api"
+)
+
+// Backend is the bridge as the console sees it. All methods are called concurrently. An account or a
+// key that does not exist is a [NotFound]; other errors that the caller should read are made
+// with [Conflict], [Invalid] and [Unavailable]. Any other error is logged, and the caller is told that
+// something went wrong and no more. Nothing that is returned may hold a token, a key or a password.
+type Backend interface {
+	// Accounts lists the configured accounts, by name.
+	Accounts(ctx context.Context) ([]api.Account, error)
+	// Members returns one page of an account's members, in an order that does not change by itself.
+	Members(ctx context.Context, account string, q MemberQuery) (api.Members, error)
+	// Member finds one member by id, UPN or mail, whatever the casing.
+	Member(ctx context.Context, account, key string) (api.Member, error)
+	// Monitors lists the monitors of an account, by UPN.
+	Monitors(ctx context.Context, account string) ([]api.Monitor, error)
+	// Authorize begins a sign-in by device code for a configured monitor and returns as soon as there
+	// is a code. What becomes of it goes on after ctx ends.
+	Authorize(ctx context.Context, account, upn string) (api.Authorization, error)
+	// Authorization says how a sign-in stands: at once, or, while it is pending, when it no longer
+	// is, or after wait, or when ctx ends, whichever comes first; in none of these cases is that
+	// an error.
+	Authorization(ctx context.Context, account, id string, wait time.Duration) (api.Authorization, error)
+	// Resync reads both sides of every member of the account in full, or of the member with that id
+	// alone, applies policy again, and returns when all of it has been carried out or has
+	// failed. It calls report from time to time, never concurrently, and not after it has returned.
+	// It must return soon after ctx ends.
+	Resync(ctx context.Context, account, member string, report func(Progress)) error
+}
+
+// MemberQuery asks for a page of members.
+type MemberQuery struct {
+	After string // Next of the page before; empty for the first
+	Limit int    // 1 to [api.MaxLimit]
+	Text  string // part of a name, UPN, mail, extension or id, whatever the casing; empty for all
+}
+
+// Progress is how far a resync has come.
+type Progress struct {
+	Done, Total int          // members, since it began
+	Changed     []api.Change // since the last report
+}
+
+// Error is an error of a Backend that the caller should read.
+type Error struct {
+	status int
+	Detail string
+}
+
+func (e *Error) Error() string { return e.Detail }
+
+func newError(status int, format string, args []any) *Error {
+	return &Error{status: status, Detail: fmt.Sprintf(format, args...)}
+}
+
+// NotFound is about an account, member, monitor or sign-in that does not exist.
+func NotFound(format string, args ...any) error { return newError(http.StatusNotFound, format, args) }
+
+// Conflict is about something that cannot be done as things are.
+func Conflict(format string, args ...any) error { return newError(http.StatusConflict, format, args) }
+
+// Invalid is about a request that makes no sense.
+func Invalid(format string, args ...any) error { return newError(http.StatusBadRequest, format, args) }
+
+// Unavailable is about something that may work later: the owner of the account cannot be reached.
+func Unavailable(format string, args ...any) error {
+	return newError(http.StatusServiceUnavailable, format, args)
+}

@@ -1,0 +1,80 @@
+package console
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+
+	"github.com/labstack/echo/v4"
+
+	"presencebridge/bridge/console/client/api"
+)
+
+func (c *Console) listMonitors(ctx echo.Context) error {
+	account, err := param(ctx, "account")
+	if err != nil {
+		return err
+	}
+	monitors, err := c.cfg.Backend.Monitors(ctx.Request().Context(), account)
+	if err != nil {
+		return err
+	}
+	return ctx.JSON(http.StatusOK, api.Monitors{Monitors: list(monitors)})
+}
+
+// authorize begins a sign-in. The code in the answer is for a person to enter, and whoever enters it signs
+// the monitor in: it is shown to who holds the token, and never logged.
+func (c *Console) authorize(ctx echo.Context) error {
+	account, err := param(ctx, "account")
+	if err != nil {
+		return err
+	}
+	upn, err := param(ctx, "upn")
+	if err != nil {
+		return err
+	}
+	a, err := c.cfg.Backend.Authorize(ctx.Request().Context(), account, upn)
+	if err != nil {
+		return err
+	}
+	c.log.Info("authorisation of a monitor started", "account", account, "authorization", a.ID)
+	ctx.Response().Header().Set(echo.HeaderLocation, "/api/v1/accounts/"+url.PathEscape(account)+"/authorizations/"+url.PathEscape(a.ID))
+	return ctx.JSON(http.StatusAccepted, a)
+}
+
+func (c *Console) getAuthorization(ctx echo.Context) error {
+	account, err := param(ctx, "account")
+	if err != nil {
+		return err
+	}
+	id, err := param(ctx, "id")
+	if err != nil {
+		return err
+	}
+	wait, err := waitQuery(ctx)
+	if err != nil {
+		return err
+	}
+	waiting, cancel := c.untilStopped(ctx.Request().Context())
+	defer cancel()
+	a, err := c.cfg.Backend.Authorization(waiting, account, id, wait)
+	if err != nil {
+		return err
+	}
+	return ctx.JSON(http.StatusOK, a)
+}
+
+// untilStopped is a context that ends when the console is closed as well.
+func (c *Console) untilStopped(parent context.Context) (ctx context.Context, cancel func()) {
+	ctx, end := context.WithCancel(parent)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		select {
+		case <-c.stopping:
+			end()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { end(); <-done }
+}
