@@ -52,8 +52,7 @@ func (d *Delegated) Refresh(ctx context.Context) error {
 	ctx, cancel := d.client.withDeadline(ctx)
 	defer cancel()
 	return d.client.persist(ctx, opDelegatedToken, func() *Error {
-		_, err := d.tokens.get(ctx, d.tokens.value())
-		return asError(opDelegatedToken, err)
+		return asError(opDelegatedToken, d.tokens.renew(ctx))
 	})
 }
 

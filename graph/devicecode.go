@@ -231,9 +231,11 @@ func failureText(e *Error) string {
 		return "the user's account is disabled"
 	case "AADSTS50076", "AADSTS50079":
 		return "the sign-in needs another factor: sign in again and finish it"
-	default:
-		return first(e.Message, "the login endpoint refused the sign-in")
 	}
+	if e.Status == 0 && e.Err != nil {
+		return e.Err.Error() // nothing was asked: the credential cannot be read
+	}
+	return first(e.Message, "the login endpoint refused the sign-in")
 }
 
 // authorization is what the answer to a sign-in says.

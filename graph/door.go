@@ -184,8 +184,11 @@ func (c *Client) attempt(ctx context.Context, k *call, req *http.Request, conten
 	outcome := "ok"
 	if e != nil {
 		outcome = e.Kind.String()
-		if e.Status == http.StatusUnauthorized {
+		switch {
+		case e.Status == http.StatusUnauthorized:
 			*stale = token
+		case e.Kind == ConsentMissing:
+			k.tokens.doubt(token) // a permission that is granted now is not in a token from before
 		}
 	}
 	c.metrics.attempt(k, outcome, time.Since(start))
@@ -217,7 +220,7 @@ func (c *Client) exchange(ctx context.Context, k *call, req *http.Request, conte
 	r.Header.Set("client-request-id", uuid.NewString())
 	status, header, body, err := c.roundTrip(r)
 	if err != nil {
-		return nil, transportError(k.op, err, sent.Load() || c.cfg.transport != nil)
+		return nil, transportError(k.op, err, sent.Load())
 	}
 	if status/100 != 2 {
 		return nil, answerError(k.op, status, header, body, append(k.secrets, token)...)

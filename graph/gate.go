@@ -107,7 +107,6 @@ func (g *gate) acquire(ctx context.Context, l int) (time.Duration, error) {
 	g.lanes[l].queue = append(g.lanes[l].queue, w)
 	g.waits++
 	g.dispatch(start)
-	g.needed = g.needed || !w.granted
 	g.meter.waiting(g.waits)
 	g.mu.Unlock()
 
@@ -184,6 +183,7 @@ func (g *gate) dispatch(now time.Time) {
 		}
 		l, wait := g.next(now)
 		if l < 0 {
+			g.needed = true
 			g.wake(wait)
 			return
 		}
@@ -253,7 +253,7 @@ func (g *gate) raise(now time.Time) {
 		g.total.until(now) // what has flowed in so far did so at the old rate
 		g.setLimit(min(g.budget.Max, g.limit+max(1, g.limit/10)))
 	}
-	g.raisedAt, g.throttles, g.needed = now, 0, g.waits > 0
+	g.raisedAt, g.throttles, g.needed = now, 0, false
 }
 
 // bucket is a token bucket.

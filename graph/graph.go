@@ -195,7 +195,6 @@ func (c *Client) Verify(ctx context.Context) error {
 	ctx, cancel := c.withDeadline(ctx)
 	defer cancel()
 	return c.persist(ctx, opAppToken, func() *Error {
-		_, err := c.app.get(ctx, c.app.value())
-		return asError(opAppToken, err)
+		return asError(opAppToken, c.app.renew(ctx))
 	})
 }

@@ -44,6 +44,10 @@ type tokenSource struct {
 
 	mu      sync.Mutex
 	current token
+	// doubted: the token lacks a permission, the next one may have it.
+	doubted bool
+	// forced is when a token was last fetched because Graph did not take the one at hand.
+	forced time.Time
 	// A failure is remembered for a while, for as long as the grant stays the same: a wrong secret
 	// must not become a request to the login endpoint for each member.
 	failure *Error
@@ -55,16 +59,26 @@ func newTokenSource(log *slog.Logger, prepare func(context.Context) (grant, *Err
 	return &tokenSource{log: log, prepare: prepare, turn: make(chan struct{}, 1)}
 }
 
-// value is the token at hand, good or not.
-func (s *tokenSource) value() string {
+// renew fetches another token, however good the one at hand is.
+func (s *tokenSource) renew(ctx context.Context) error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.current.value
+	stale := s.current.value
+	s.forced = time.Time{}
+	s.mu.Unlock()
+	_, err := s.get(ctx, stale)
+	return err
 }
 
-// get returns a token, another one than stale.
+// Bounds of asking for a token before the old one's time: what Graph refuses with a fresh token it will
+// refuse with the next one too, for every member.
+const (
+	forcedEvery = 10 * time.Second
+	doubtAfter  = time.Minute
+)
+
+// get returns a token, another one than stale unless that was itself fetched for such a reason just now.
 func (s *tokenSource) get(ctx context.Context, stale string) (string, error) {
-	if t := s.cached(stale); t.fresh(time.Now()) {
+	if t, ok := s.good(stale); ok {
 		return t.value, nil
 	}
 	select {
@@ -76,12 +90,15 @@ func (s *tokenSource) get(ctx context.Context, stale string) (string, error) {
 		return "", contextError("get token", ctx)
 	}
 	defer func() { <-s.turn }()
-	t := s.cached(stale)
-	if t.fresh(time.Now()) {
+	t, ok := s.good(stale)
+	if ok {
 		return t.value, nil // somebody else fetched it meanwhile
 	}
 	next, e := s.fetch(ctx)
 	if e == nil {
+		if stale != "" {
+			s.setForced()
+		}
 		return next.value, nil
 	}
 	if t.usable(time.Now()) {
@@ -95,10 +112,34 @@ func (s *tokenSource) get(ctx context.Context, stale string) (string, error) {
 func (s *tokenSource) cached(stale string) token {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.current.value == stale {
+	if s.current.value == stale && time.Since(s.forced) >= forcedEvery {
 		return token{}
 	}
 	return s.current
+}
+
+// good is [tokenSource.cached], and whether nothing better needs to be fetched.
+func (s *tokenSource) good(stale string) (token, bool) {
+	t := s.cached(stale)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return t, t.fresh(time.Now()) && !s.doubted
+}
+
+// setForced remembers that a token was fetched before its time.
+func (s *tokenSource) setForced() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.forced = time.Now()
+}
+
+// doubt has the next call fetch another token, if this one has some age.
+func (s *tokenSource) doubt(value string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current.value == value && time.Since(s.current.issued) >= doubtAfter {
+		s.doubted = true
+	}
 }
 
 // fetch gets a new token, or the remembered failure. The caller has the turn.
@@ -127,7 +168,7 @@ func (s *tokenSource) fetch(ctx context.Context) (token, *Error) {
 		}
 		return token{}, e
 	}
-	s.current, s.failure = t, nil
+	s.current, s.failure, s.doubted = t, nil, false
 	return t, nil
 }
 
