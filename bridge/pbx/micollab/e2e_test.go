@@ -2,6 +2,8 @@ package micollab_test
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -66,4 +68,11 @@ func TestOneWayThere(t *testing.T) {
 	require.NoError(t, c.Verify(ctx))
 	cancel()
 	require.ErrorIs(t, <-done, context.Canceled)
+}
+
+func writeFile(t testing.TB, name string, content []byte) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	require.NoError(t, os.WriteFile(path, content, 0o600))
+	return path
 }

@@ -79,6 +79,8 @@ type watch struct {
 	heard   time.Time
 	resumes bool // it was opened with lastID
 	greeted bool // its first event was delivered: reset, or seen
+	spoke   bool // the PBX said something on it
+	doubted bool // the one before fell silent, or never spoke: this one counts when it speaks
 
 	owed    bool // a reset is due, from owedAt on
 	owedAt  time.Time
@@ -108,16 +110,24 @@ func (w *watch) connection(ctx context.Context) error {
 		}
 		return err
 	}
-	c.tracker.connected()
-	c.metrics.up.Set(1)
-	w.opened, w.heard, w.greeted = time.Now(), time.Now(), false
+	w.opened, w.heard, w.greeted, w.spoke = time.Now(), time.Now(), false, false
+	if !w.doubted {
+		c.up()
+	}
 	frames, stop := readFrames(ctx, body)
 	defer func() {
 		cancel()
 		_ = body.Close()
 		<-stop
 	}()
-	return w.pump(ctx, frames)
+	err = w.pump(ctx, frames)
+	w.doubted = !w.spoke || errors.Is(err, errSilent)
+	return err
+}
+
+func (c *Client) up() {
+	c.tracker.connected()
+	c.metrics.up.Set(1)
 }
 
 // received is a frame or the end.
@@ -150,7 +160,7 @@ func readFrames(ctx context.Context, body io.Reader) (<-chan received, <-chan st
 
 // pump handles frames until the connection is over.
 func (w *watch) pump(ctx context.Context, frames <-chan received) error {
-	tick := time.NewTicker(settle)
+	tick := time.NewTicker(min(settle, w.c.cfg.Silence/4))
 	defer tick.Stop()
 	for {
 		select {
@@ -227,6 +237,12 @@ func (w *watch) emit(e pbx.Event) {
 }
 
 func (w *watch) handle(ctx context.Context, f frame) {
+	if !w.spoke {
+		w.spoke = true
+		if w.doubted {
+			w.c.up()
+		}
+	}
 	if f.retry > 0 {
 		w.retry = min(f.retry, w.c.cfg.BackoffMax)
 	}

@@ -1,0 +1,140 @@
+// Package pbxtest is the conformance suite for connectors: what package pbx promises the engine, tried
+// against a PBX that the test can move, break and ask. A new connector is done when its folder runs
+//
+//	pbxtest.Run(t, pbxtest.Target{Start: func(t testing.TB) *pbxtest.World { ... }})
+//
+// and everything passes. What a PBX cannot do, or its simulator cannot show, is left nil in [World], and
+// the tests that need it are skipped by name.
+package pbxtest
+
+import (
+	"testing"
+	"time"
+
+	"presencebridge/bridge/pbx"
+	"presencebridge/bridge/presence"
+)
+
+// Target is a connector to try.
+type Target struct {
+	// Start makes a PBX of its own for one test, and ends it with the test (t.Cleanup).
+	Start func(t testing.TB) *World
+	// Patience is how long anything may take before the test gives up. Default 15 s.
+	Patience time.Duration
+	// Resumes: a broken watch goes on where it was, without a reset.
+	Resumes bool
+}
+
+// World is a PBX from its own side. The functions are called from one goroutine at a time. Those without
+// "optional" are required.
+type World struct {
+	// Connect makes a connector at this PBX. Its timeouts should be short (a second or two), its backoff a
+	// few milliseconds.
+	Connect func(t testing.TB) pbx.Connector
+	// Users are ids of at least three users, all of the PBX.
+	Users []string
+	// First and Second are two statuses that can be written, other than what users begin with.
+	First, Second presence.Status
+	// Pick lets a user pick a status by hand, by its name.
+	Pick func(user, status string) error
+	// Line brings a user's line into a state (idle, ringing, in-call, on-hold or offline).
+	Line func(user string, line presence.Line) error
+	// Shown is what the PBX itself knows that it shows: Line, Status.Name and Message count.
+	Shown func(user string) pbx.State
+
+	// WriteAs lets another program set a status. Optional.
+	WriteAs func(user, status string) error
+	// CutWatch breaks every open watch; nothing is lost. Optional.
+	CutWatch func()
+	// StallWatch lets open watches fall silent, and work again. The connector made by ConnectWary must
+	// notice. Optional, both.
+	StallWatch  func(on bool)
+	ConnectWary func(t testing.TB) pbx.Connector
+	// Restart restarts the PBX, with or without its state. Optional.
+	Restart func(loseState bool) error
+	// Slow delays every answer by d, 0 for none. Optional.
+	Slow func(d time.Duration)
+	// Break lets every request fail with an error of the PBX's own. Optional.
+	Break func(on bool)
+	// Throttle lets every request be answered with a request to wait at least that long. Optional.
+	Throttle func(wait time.Duration)
+	// FailApplied lets writes be carried out and answered as failed. Optional.
+	FailApplied func(on bool)
+	// Repeat delivers every event twice; Shuffle delivers events late and out of order; neither loses
+	// any. Optional.
+	Repeat, Shuffle func(on bool)
+	// Revoke makes the connector's credentials invalid, breaking open watches; the function that it
+	// returns makes them valid again, or provides valid ones where the connector looks for them. Optional.
+	Revoke func() (restore func())
+	// Join lets somebody join, and returns the id. Leave lets them leave. Optional.
+	Join  func() (user string, err error)
+	Leave func(user string) error
+}
+
+// Run runs the suite. Each test gets a PBX of its own.
+func Run(t *testing.T, target Target) {
+	if target.Patience == 0 {
+		target.Patience = 15 * time.Second
+	}
+	for _, c := range []struct {
+		name string
+		test func(*run)
+	}{
+		{"Capabilities", testCapabilities},
+		{"Statuses", testStatuses},
+		{"Snapshot", testSnapshot},
+		{"WatchThenSnapshot", testWatchThenSnapshot},
+		{"SequenceGrows", testSequenceGrows},
+		{"ApplyReadsBack", testApplyReadsBack},
+		{"ApplyKeepsTheMessage", testApplyKeepsTheMessage},
+		{"ApplyWhatShows", testApplyWhatShows},
+		{"Conflict", testConflict},
+		{"NoSuchUser", testNoSuchUser},
+		{"NoSuchStatus", testNoSuchStatus},
+		{"Authors", testAuthors},
+		{"OtherPrograms", testOtherPrograms},
+		{"LineIsNoChoice", testLineIsNoChoice},
+		{"CutWatch", testCutWatch},
+		{"SilentWatch", testSilentWatch},
+		{"RestartKeepingState", func(r *run) { testRestart(r, false) }},
+		{"RestartLosingState", func(r *run) { testRestart(r, true) }},
+		{"RepeatedEvents", testRepeatedEvents},
+		{"ShuffledEvents", testShuffledEvents},
+		{"BackPressure", testBackPressure},
+		{"SlowPBX", testSlowPBX},
+		{"BrokenPBX", testBrokenPBX},
+		{"Throttled", testThrottled},
+		{"AppliedButFailed", testAppliedButFailed},
+		{"Unauthorised", testUnauthorised},
+		{"Joiner", testJoiner},
+		{"Leaver", testLeaver},
+		{"ContextEnds", testContextEnds},
+		{"ConcurrentUse", testConcurrentUse},
+		{"Verify", testVerify},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := target.Start(t)
+			if len(w.Users) < 3 {
+				t.Fatal("pbxtest: World.Users must name at least three")
+			}
+			c.test(&run{T: t, World: w, target: target})
+		})
+	}
+}
+
+// run is one test on one PBX.
+type run struct {
+	*testing.T
+	*World
+
+	target Target
+}
+
+// need skips a test for what this PBX cannot do.
+func (r *run) need(ok bool, what string) {
+	r.Helper()
+	if !ok {
+		r.Skip("this PBX offers no " + what)
+	}
+}
