@@ -188,7 +188,6 @@ func (s *keySet) key(ctx context.Context, kid string) (signingKey, *Error) {
 	if k, found := set.keys[kid]; found && s.cfg.Now().Sub(set.at) < s.cfg.TTL {
 		return k, nil
 	}
-	asked := set.generation
 	select {
 	case s.gate <- struct{}{}:
 		defer func() { <-s.gate }()
@@ -202,7 +201,7 @@ func (s *keySet) key(ctx context.Context, kid string) (signingKey, *Error) {
 	if found && age < s.cfg.TTL {
 		return k, nil
 	}
-	if !found && (set.generation > asked || (s.missedBefore(kid, set.generation) && age < s.cfg.MinInterval)) {
+	if !found && s.missedBefore(kid, set.generation) && age < s.cfg.MinInterval {
 		return signingKey{}, fail(ReasonTokenUnknownKey, "kid", errUnknownKey)
 	}
 	err := s.refresh(ctx, now)

@@ -39,19 +39,6 @@ const (
 	goodState = "state-of-ours"
 )
 
-// testKeys are made once: RSA keys are slow to make.
-var testKeys = sync.OnceValue(func() map[string]*rsa.PrivateKey {
-	keys := make(map[string]*rsa.PrivateKey)
-	for name, bits := range map[string]int{"content": 2048, "rotated": 2048, "big": 4096, "sign": 2048, "sign2": 2048} {
-		k, err := rsa.GenerateKey(rand.Reader, bits)
-		if err != nil {
-			panic(err)
-		}
-		keys[name] = k
-	}
-	return keys
-})
-
 // selfSigned makes a certificate for a key.
 func selfSigned(t testing.TB, key *rsa.PrivateKey, notAfter time.Time) []byte {
 	t.Helper()
@@ -270,7 +257,7 @@ func (w *world) pass(d time.Duration) {
 
 func newWorld(t testing.TB, change ...func(*Config)) *world {
 	t.Helper()
-	w := &world{t: t, now: time.Now().Truncate(time.Second), issuer: newIssuer(t), metrics: prometheus.NewRegistry()}
+	w := &world{t: t, now: time.Date(2026, 11, 20, 9, 0, 0, 0, time.UTC), issuer: newIssuer(t), metrics: prometheus.NewRegistry()}
 	var err error
 	w.keys, err = NewKeySource(KeySourceConfig{URLV2: w.issuer.server.URL + "/keys", Client: w.issuer.server.Client(), Now: w.clock, Metrics: w.metrics})
 	require.NoError(t, err)

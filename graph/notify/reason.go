@@ -147,8 +147,7 @@ func (e *Error) Retry() bool { return e.Reason.Transient() }
 
 // ReasonOf returns the reason of an error of this package, or [ReasonNone].
 func ReasonOf(err error) Reason {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok && e != nil {
 		return e.Reason
 	}
 	return ReasonNone
