@@ -319,26 +319,34 @@ func (m *Manager) replan() {
 
 // present lists the shards there are and who carries them. Two monitors may know the same one, if the
 // process ended while it passed from one to the other: the monitor that can be used is listed first. What
-// a monitor merely remembers comes last. mu is held.
+// a monitor merely remembers comes last, and is no claim to a shard that another one has. mu is held.
 func (m *Manager) present() ([]shard.Shard, []shard.Monitor) {
-	var byRank [3][]shard.Shard
+	var usable, dead, remembered []shard.Shard
 	carriers := make([]shard.Monitor, len(m.mons))
+	taken, memory := map[string]bool{}, map[int]bool{}
 	for i, mo := range m.mons {
-		c, s, remembered := mo.carrier()
+		c, s, isMemory := mo.carrier()
 		c.Usable = c.Usable && !m.cfg.NoSubscriptions
 		carriers[i] = c
-		rank := 1
 		switch {
-		case remembered:
-			rank = 2
+		case s.ID == "":
+		case isMemory:
+			remembered = append(remembered, s)
+			memory[i] = true
 		case c.Usable:
-			rank = 0
-		}
-		if s.ID != "" {
-			byRank[rank] = append(byRank[rank], s)
+			usable = append(usable, s)
+			taken[s.ID] = true
+		default:
+			dead = append(dead, s)
+			taken[s.ID] = true
 		}
 	}
-	return slices.Concat(byRank[:]...), carriers
+	for i := range memory {
+		if taken[carriers[i].Shard] {
+			carriers[i].Shard = ""
+		}
+	}
+	return slices.Concat(usable, dead, remembered), carriers
 }
 
 // changed is called when a monitor became usable or stopped being so.
