@@ -19,6 +19,7 @@ const (
 	longestSweep   = 15 * time.Second
 	sweepAttempts  = 3 // of one batch in a row, before the others' turn comes
 	sweepParallel  = 8
+	sweepRefusals  = 12          // in a row: more than looking for one id among 650 can give
 	listsAtMost    = time.Second // how often the lists are re-computed
 	readAtMost     = shard.Max   // ids of one getPresencesByUserId
 	leaseChecks    = 10          // per lease
@@ -65,7 +66,7 @@ type batch struct {
 	ring     *ring
 }
 
-// outcome is how a read ended.
+// readResult is how a read ended.
 type readResult struct {
 	batch batch
 	err   error
@@ -99,14 +100,17 @@ func (s *sweeper) run(ctx context.Context) error {
 			checked = now
 			s.reportUnseen(now)
 		}
-		wake := s.next(now)
-		if under < sweepParallel && !now.Before(wake) {
+		wake, limit := s.next(now), sweepParallel
+		if s.failures > 0 {
+			limit = 1 // until one succeeds: an outage is no storm
+		}
+		if under < limit && !now.Before(wake) {
 			b := s.pick(now)
 			under++
 			go func() { results <- readResult{batch: b, err: s.read(ctx, b.ids)} }()
 			continue
 		}
-		if under == sweepParallel {
+		if under >= limit {
 			wake = now.Add(s.m.cfg.Lease / leaseChecks) // a result comes first
 		}
 		wake = earliest(wake, checked.Add(s.m.cfg.Lease/leaseChecks), now.Add(listsAtMost))
@@ -252,10 +256,7 @@ func (s *sweeper) result(r readResult, now time.Time) {
 	b := r.batch
 	s.failures++
 	if e.Kind == Refused || e.Kind == Gone {
-		s.halve(b, r.err)
-		if s.failures > 3 { // it is not about some of the ids
-			s.pauseUntil = now.Add(backoff(s.failures-3, sweepPause, longestSweep))
-		}
+		s.refused(b, r.err, now)
 		return
 	}
 	wait := max(backoff(s.failures, sweepPause, longestSweep), e.RetryAfter)
@@ -266,7 +267,16 @@ func (s *sweeper) result(r readResult, now time.Time) {
 	s.log.Warn("a bulk read of presences failed", "error", r.err, "failures", s.failures, "retry_in", wait.String())
 }
 
-func (s *sweeper) halve(b batch, err error) {
+// refused halves a batch. If nothing but refusals comes back it is not about some of the ids: then that is
+// given up, and reads pause as after any failure.
+func (s *sweeper) refused(b batch, err error, now time.Time) {
+	if s.failures > sweepRefusals {
+		b.ring.retries = nil
+		wait := backoff(s.failures-sweepRefusals, sweepPause, longestSweep)
+		s.pauseUntil = now.Add(wait)
+		s.log.Warn("bulk reads of presences are refused", "error", err, "failures", s.failures, "retry_in", wait.String())
+		return
+	}
 	n := len(b.ids)
 	if n <= 1 {
 		s.log.Warn("a member's presence cannot be read", "error", err)
