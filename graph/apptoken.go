@@ -21,7 +21,7 @@ const opAppToken = "get app token"
 func (c *Client) fetchApp(ctx context.Context, p proof) (token, *Error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
-	wire := &loginWire{client: c}
+	wire := &loginWire{client: c, secrets: p.secrets()}
 	credential, err := c.credential(p, wire)
 	if err != nil {
 		return token{}, &Error{Kind: Unauthorised, Op: opAppToken, Code: "credential_unusable", Message: clean(err.Error(), 200, p.secrets()...), safe: true}
@@ -29,7 +29,7 @@ func (c *Client) fetchApp(ctx context.Context, p proof) (token, *Error) {
 	issued := time.Now()
 	t, err := credential.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{c.cloud.Graph + "/.default"}})
 	if err != nil {
-		return token{}, wire.failure(err, p.secrets()...)
+		return token{}, wire.failure(err)
 	}
 	return token{value: t.Token, issued: issued, expires: t.ExpiresOn}, nil
 }
@@ -55,8 +55,9 @@ func (c *Client) credential(p proof, wire policy.Transporter) (azcore.TokenCrede
 // loginWire carries azidentity's requests and keeps the last failure: azidentity's errors hold the
 // endpoint's whole answer as text, and lose it at times.
 type loginWire struct {
-	client *Client
-	last   *Error
+	client  *Client
+	secrets []string // kept out of errors
+	last    *Error
 }
 
 // Do sends one request of azidentity's.
@@ -68,7 +69,7 @@ func (w *loginWire) Do(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	if status/100 != 2 {
-		w.last = loginError(opAppToken, status, header, body)
+		w.last = loginError(opAppToken, status, header, body, w.secrets...)
 	}
 	return &http.Response{
 		Status: http.StatusText(status), StatusCode: status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
@@ -77,11 +78,10 @@ func (w *loginWire) Do(r *http.Request) (*http.Response, error) {
 }
 
 // failure is what azidentity's error means.
-func (w *loginWire) failure(err error, secrets ...string) *Error {
+func (w *loginWire) failure(err error) *Error {
 	if w.last != nil {
-		w.last.Message = clean(w.last.Message, 300, secrets...)
 		return w.last
 	}
 	// An answer that azidentity could not use: wrong content, or an issuer that does not fit.
-	return &Error{Kind: Transient, Op: opAppToken, Code: "login_answer", Message: clean(err.Error(), 300, secrets...), safe: true}
+	return &Error{Kind: Transient, Op: opAppToken, Code: "login_answer", Message: clean(err.Error(), 300, w.secrets...), safe: true}
 }

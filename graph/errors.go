@@ -151,7 +151,7 @@ func answerError(op string, status int, header http.Header, body []byte, secrets
 	code, inner, message, id := parseGraphError(body)
 	e := &Error{
 		Op: op, Status: status, Code: clean(code, 60, secrets...), Message: clean(message, 300, secrets...),
-		RequestID: clean(first(header.Get("request-id"), id), 60), RetryAfter: retryAfter(header, time.Now()),
+		RequestID: clean(first(header.Get("request-id"), id), 60, secrets...), RetryAfter: retryAfter(header, time.Now()),
 	}
 	e.Kind, e.safe = kindOfAnswer(status, code+" "+inner, message)
 	e.Unanswered = e.Kind == Transient && !e.safe

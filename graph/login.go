@@ -91,7 +91,7 @@ func loginError(op string, status int, header http.Header, body []byte, secrets 
 	description = strings.TrimLeft(strings.TrimPrefix(strings.TrimSpace(description), code), ": ")
 	e := &Error{
 		Op: op, Status: status, Code: clean(first(code, doc.Error), 60, secrets...), Message: clean(description, 300, secrets...),
-		RequestID: clean(first(header.Get("x-ms-request-id"), doc.TraceID), 60), RetryAfter: retryAfter(header, time.Now()),
+		RequestID: clean(first(header.Get("x-ms-request-id"), doc.TraceID), 60, secrets...), RetryAfter: retryAfter(header, time.Now()),
 		safe: true,
 	}
 	e.Kind = kindOfLogin(status, doc.Error, code)
