@@ -195,7 +195,7 @@ func parsePKCS12(data []byte, password string) (Key, error) {
 	case errors.Is(err, pkcs12.ErrIncorrectPassword):
 		return Key{}, ErrPassword
 	case err != nil:
-		return Key{}, fmt.Errorf("PKCS #12: %w", err)
+		return Key{}, fmt.Errorf("PKCS #12 that cannot be read; convert it with: openssl pkcs12 -in FILE -nodes -out KEY.pem: %w", err)
 	}
 	key, err := onlyRSA(private)
 	if err != nil {
