@@ -333,6 +333,16 @@ func TestLoopbackNeedsNoHTTPS(t *testing.T) {
 	}
 }
 
+func TestUserPrincipalNames(t *testing.T) {
+	for upn, ok := range map[string]bool{
+		"o'brien@contoso.com": true, "a.b_c-d!#^~@contoso.com": true, "guest_fabrikam.com#EXT#@contoso.onmicrosoft.com": true, "a@b.c": true, "ä@contoso.com": true,
+		"": false, "@contoso.com": false, "a@": false, "a@b@c.d": false, "a b@c.d": false, "a@b": false, "a@b.c,d@e.f": false, "<a@b.c>": false,
+	} {
+		_, err := Parse("", []byte(minimal+"    exclude: [\""+upn+"\"]\n"), Options{})
+		require.Equal(t, ok, err == nil, upn)
+	}
+}
+
 func TestAccountHelpers(t *testing.T) {
 	c := mustParse(t, "public_url: https://b.example.com\n"+minimal+"    exclude: [Reception@contoso.com]\n    monitors: [{upn: p1@contoso.com}]\n", Options{})
 	a, ok := c.Account("contoso")

@@ -30,8 +30,8 @@ func (d *decoder) document(root reflect.Value) {
 	}
 	var body ast.Node
 	for _, doc := range file.Docs {
-		if doc.Body == nil {
-			continue
+		if _, directive := doc.Body.(*ast.DirectiveNode); doc.Body == nil || directive {
+			continue // %YAML 1.2
 		}
 		if body != nil {
 			d.lines["---"] = doc.Body.GetToken().Position.Line

@@ -33,6 +33,12 @@ func TestNotYAML(t *testing.T) {
 	}
 }
 
+func TestFilesFromOtherSystems(t *testing.T) {
+	mustParse(t, strings.ReplaceAll(minimal, "\n", "\r\n"), Options{})
+	mustParse(t, "\ufeff"+minimal, Options{})
+	mustParse(t, "%YAML 1.2\n---\n"+minimal+"...\n", Options{})
+}
+
 func TestAnchorsAndMerges(t *testing.T) {
 	c := mustParse(t, `
 accounts:

@@ -16,7 +16,7 @@ func Describe(w io.Writer) error {
 	p.line("")
 	p.line("Each key that has an \"env\" line can be overridden by that environment variable. <NAME> is the name of an entry")
 	p.line("of the list, which must be in the file, in capitals and with _ for -. Lists are separated by commas. Any other")
-	p.line("variable that begins with " + EnvPrefix + " is an error.")
+	p.line("variable that begins with " + EnvPrefix + " is an error, but for those that Kubernetes makes of services.")
 	for _, k := range Keys() {
 		p.key(k)
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -15,6 +16,10 @@ type setting struct {
 	field reflect.StructField
 }
 
+// serviceLink matches the variables that Kubernetes sets in every container for each service of the namespace: a
+// service named presence-bridge or presence-bridge-admin brings variables with our prefix that nobody wrote.
+var serviceLink = regexp.MustCompile(`^` + EnvPrefix + `([A-Z0-9_]+_)?(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
+
 // applyEnv overrides keys by environment variables. The name of a variable is PRESENCE_BRIDGE_ and the key's path
 // in capitals, with _ for every dot and dash; an entry of a list stands by its name, so the list must be in the
 // file: PRESENCE_BRIDGE_ACCOUNTS_CONTOSO_GRAPH_CLIENT_ID. Lists of text are separated by commas.
@@ -23,7 +28,7 @@ func applyEnv(root reflect.Value, o Options, r *report) {
 	collectSettings(root, "", EnvPrefix, known)
 	for _, pair := range o.Env {
 		name, text, _ := strings.Cut(pair, "=")
-		if !strings.HasPrefix(name, EnvPrefix) || slices.Contains(o.IgnoreEnv, name) {
+		if !strings.HasPrefix(name, EnvPrefix) || slices.Contains(o.IgnoreEnv, name) || serviceLink.MatchString(name) {
 			continue
 		}
 		switch settings := known[name]; len(settings) {

@@ -68,6 +68,19 @@ func TestEnvironmentThatTheCallerKnows(t *testing.T) {
 	mustParse(t, minimal, Options{Env: []string{"PRESENCE_BRIDGE_CONFIG=/x"}, IgnoreEnv: []string{"PRESENCE_BRIDGE_CONFIG"}})
 }
 
+func TestEnvironmentOfKubernetes(t *testing.T) {
+	mustParse(t, minimal, Options{Env: []string{
+		"PRESENCE_BRIDGE_SERVICE_HOST=10.0.0.1", "PRESENCE_BRIDGE_SERVICE_PORT=8443", "PRESENCE_BRIDGE_SERVICE_PORT_HTTPS=8443",
+		"PRESENCE_BRIDGE_PORT=tcp://10.0.0.1:8443", "PRESENCE_BRIDGE_PORT_8443_TCP=tcp://10.0.0.1:8443",
+		"PRESENCE_BRIDGE_PORT_8443_TCP_PROTO=tcp", "PRESENCE_BRIDGE_PORT_8443_TCP_PORT=8443", "PRESENCE_BRIDGE_PORT_8443_TCP_ADDR=10.0.0.1",
+		"PRESENCE_BRIDGE_ADMIN_SERVICE_HOST=10.0.0.2", "PRESENCE_BRIDGE_ADMIN_PORT_8080_TCP=tcp://10.0.0.2:8080",
+	}})
+	for _, k := range Keys() {
+		require.False(t, serviceLink.MatchString(k.Env), k.Env)
+	}
+	require.Len(t, problems(t, minimal, Options{Env: []string{"PRESENCE_BRIDGE_LISTEN_PORTS=1"}}), 1)
+}
+
 // "a" with a PBX named "graph-x" and "a-pbx"... : two keys may have one name; then neither is guessed.
 func TestEnvironmentNameOfTwoKeys(t *testing.T) {
 	first := strings.Replace(minimal, "name: contoso", "name: a", 1)

@@ -16,6 +16,9 @@ import (
 // files checks the files that this process's roles need.
 func (v *validator) files() {
 	c := v.config
+	if info, err := os.Stat(c.DataDir); err == nil && !info.IsDir() {
+		v.add("data_dir", c.DataDir+" is not a folder", "name a folder; it is made when it does not exist")
+	}
 	if v.has(RoleWebhook) {
 		v.tlsPair()
 	}

@@ -63,11 +63,12 @@ func TestFilesThatAreWrong(t *testing.T) {
 	writeFile(t, dir, "empty", "\n", 0o600)
 	writeFile(t, dir, "short", "aGVsbG8=\n", 0o600)
 	writeFile(t, dir, "nocert", "hello", 0o600)
-	src := "tls: {certificate_file: tls.crt, key_file: tls.key}\nmaster_key_file: short\nwebhook_key_file: none\nadmin: {token_file: empty}\n" +
+	src := "data_dir: empty\ntls: {certificate_file: tls.crt, key_file: tls.key}\nmaster_key_file: short\nwebhook_key_file: none\nadmin: {token_file: empty}\n" +
 		strings.Replace(minimal, "token_file: token", "token_file: ., ca_file: nocert", 1)
 	_, err := Parse(filepath.Join(dir, "config.yaml"), []byte(src), Options{Files: true})
 	require.Error(t, err)
 	for _, want := range []string{
+		"data_dir: " + dir + "/empty is not a folder; name a folder",
 		"tls.certificate_file: cannot be used with key_file: tls: private key does not match public key",
 		"master_key_file: " + dir + "/short holds 5 bytes, want 32; restore it from a backup",
 		"webhook_key_file: " + dir + "/none does not exist; create it",

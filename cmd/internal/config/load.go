@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -85,7 +86,7 @@ func Parse(file string, src []byte, o Options) (*Config, error) {
 	r := newReport()
 	c := &Config{}
 	root := reflect.ValueOf(c).Elem()
-	d := decoder{report: r, src: src}
+	d := decoder{report: r, src: bytes.TrimPrefix(src, []byte("\ufeff"))} // Windows' editors put a byte order mark there
 	d.document(root)
 	if d.parsed {
 		applyEnv(root, o, r)

@@ -221,7 +221,7 @@ func (v *validator) guid(path, text string) {
 
 func (v *validator) upn(path, upn string) {
 	local, domain, ok := strings.Cut(upn, "@")
-	if !ok || local == "" || !strings.Contains(domain, ".") && domain != "localhost" || strings.ContainsAny(upn, " \t\r\n,;<>\"'\\/") || strings.Count(upn, "@") != 1 || len(upn) > 320 {
+	if !ok || local == "" || !strings.Contains(domain, ".") && domain != "localhost" || strings.ContainsAny(upn, " \t\r\n,;<>\"\\/") || strings.Count(upn, "@") != 1 || len(upn) > 320 {
 		v.add(path, fmt.Sprintf("%q is not a user principal name", clip(upn)), "write it in full, for example presence1@contoso.com")
 	}
 }
