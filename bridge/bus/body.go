@@ -97,6 +97,10 @@ func (b *Body) settle() bool {
 	}
 	b.settled = true
 	b.c.forget(b)
+	if again, ok := b.c.bodies[b.Seq]; ok && !again.handed {
+		again.settled = true // a second delivery that nobody has seen yet
+		b.c.forget(again)
+	}
 	b.c.progress = time.Now()
 	b.c.broadcast()
 	return true

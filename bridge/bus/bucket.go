@@ -39,6 +39,10 @@ const (
 	// tombstoneTTL is how long a deleted entry's marker stays. Compare-and-set is right without
 	// it; it is there for watchers of the bucket.
 	tombstoneTTL = time.Hour
+	// barrierTTL is how long the marker of a full read stays.
+	barrierTTL = time.Minute
+	// maxKey is the longest key in bytes; it has to fit into a header, escaped.
+	maxKey = 4 << 10
 )
 
 // Entry is one stored value.
@@ -67,8 +71,8 @@ func (k *Bucket) subject(account, key string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if key == "" {
-		return "", fmt.Errorf("%w: the key is empty", ErrInvalid)
+	if key == "" || len(key) > maxKey {
+		return "", fmt.Errorf("%w: a key of %d bytes: use 1 to %d", ErrInvalid, len(key), maxKey)
 	}
 	return pre + token(key), nil
 }
@@ -133,7 +137,9 @@ func (k *Bucket) Delete(ctx context.Context, account, key string, revision uint6
 	}
 	m := casMsg(subject, key, nil, revision)
 	m.Header.Set(headerOperation, operationDelete)
-	m.Header.Set(headerTTL, tombstoneTTL.String())
+	if k.name != Replicas { // those expire with the bucket's age
+		m.Header.Set(headerTTL, tombstoneTTL.String())
+	}
 	if _, err := k.writer.store(ctx, m, true); err != nil {
 		return k.wrap("deleting", account, err)
 	}
@@ -285,7 +291,9 @@ func (k *Bucket) barrier(ctx context.Context, pre string) (uint64, error) {
 	// Not a token of any key: those that are not plain begin with x- or h-.
 	m := &nats.Msg{Subject: pre + "x-" + barrierKey, Header: nats.Header{}}
 	m.Header.Set(headerOperation, operationDelete)
-	m.Header.Set(headerTTL, time.Minute.String())
+	if k.name != Replicas {
+		m.Header.Set(headerTTL, barrierTTL.String())
+	}
 	return k.writer.store(ctx, m, true)
 }
 

@@ -14,6 +14,8 @@ import (
 
 const (
 	reconnectWait = 250 * time.Millisecond
+	// readyAfter is how long a timeout keeps the bus from being ready.
+	readyAfter = 10 * time.Second
 	// headerRoom is left for headers when a body is measured against the server's limit.
 	headerRoom = 4 << 10
 )
@@ -40,6 +42,7 @@ type Bus struct {
 	readTo    map[string]time.Time // per account: everything stored before was handed out
 
 	timeouts   atomic.Int32 // publishes in a row that nobody answered
+	timedOutAt atomic.Int64 // the last of them, Unix nanoseconds
 	restart    chan struct{}
 	restarting atomic.Bool
 
@@ -69,7 +72,7 @@ func Open(ctx context.Context, cfg Config) (*Bus, error) {
 	// The bus outlives the context of its opening: only Close ends it.
 	b.ctx, b.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if err := b.open(ctx); err != nil {
-		return nil, errors.Join(err, b.shutdown(false))
+		return nil, errors.Join(err, b.shutdown(context.WithoutCancel(ctx), false))
 	}
 	return b, nil
 }
@@ -214,8 +217,10 @@ func (b *Bus) Ready() error {
 	if !b.nc.IsConnected() {
 		return fmt.Errorf("%w: not connected to nats (%s)", ErrUnavailable, b.nc.Status())
 	}
-	if n := b.timeouts.Load(); n > 0 {
-		return fmt.Errorf("%w: %d stores in a row timed out", ErrUnavailable, n)
+	// Only for a while: if not being ready keeps the stores away, nothing would ever tell that the
+	// server is back.
+	if at := b.timedOutAt.Load(); b.timeouts.Load() > 0 && time.Since(time.Unix(0, at)) < readyAfter {
+		return fmt.Errorf("%w: %d stores in a row timed out", ErrUnavailable, b.timeouts.Load())
 	}
 	return nil
 }
@@ -234,20 +239,32 @@ func (b *Bus) Close(ctx context.Context) error {
 	for _, w := range b.writers() {
 		err = errors.Join(err, w.close(ctx))
 	}
-	return errors.Join(err, b.shutdown(err == nil))
+	return errors.Join(err, b.shutdown(ctx, err == nil))
+}
+
+// wait waits for everything that runs. A handler of a body or of a command that hangs does not keep
+// the process from stopping.
+func (b *Bus) wait(ctx context.Context) error {
+	ended := make(chan struct{})
+	go func() { b.wg.Wait(); close(ended) }()
+	select {
+	case <-ended:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("bus: closing: a handler is still at work: %w", ctx.Err())
+	}
 }
 
 // shutdown takes down whatever open has built so far.
-func (b *Bus) shutdown(clean bool) error {
+func (b *Bus) shutdown(ctx context.Context, clean bool) error {
 	b.closed.Store(true)
 	b.mu.Lock()
 	b.down = true
 	b.mu.Unlock()
 	b.cancel()
-	b.wg.Wait()
-	var err error
+	err := b.wait(ctx)
 	if b.nc != nil {
-		err = b.nc.FlushTimeout(b.cfg.PublishTimeout) // acknowledgements on their way
+		err = errors.Join(err, b.nc.FlushTimeout(b.cfg.PublishTimeout)) // acknowledgements on their way
 		b.nc.Close()
 	}
 	if b.server != nil {

@@ -15,6 +15,8 @@ const (
 	// commandLimit is how many commands of one account are served at the same time.
 	commandLimit = 16
 	commandQueue = "owner"
+	// headerTimeout is how long the caller waits.
+	headerTimeout = "Presence-Timeout"
 	// headerRefused carries the reason why no answer came from the handler.
 	headerRefused = "Presence-Refused"
 )
@@ -51,8 +53,8 @@ func (b *Bus) Command(ctx context.Context, account string, req []byte) ([]byte, 
 	ctx, cancel := context.WithTimeout(ctx, b.patience(ctx))
 	defer cancel()
 	m := &nats.Msg{Subject: subjectCommands + account, Data: req, Header: nats.Header{}}
-	deadline, _ := ctx.Deadline()
-	m.Header.Set(headerTime, deadline.UTC().Format(time.RFC3339Nano))
+	// How long, not until when: the owner's clock is its own.
+	m.Header.Set(headerTimeout, b.patience(ctx).String())
 	answer, err := b.nc.RequestMsgWithContext(ctx, m)
 	switch {
 	case errors.Is(err, nats.ErrNoResponders):

@@ -70,8 +70,8 @@ func (c *consumer) fetch(ctx context.Context) error {
 		return nil
 	}
 	began := time.Now()
-	// The library asks for a little less than the context allows, so the server ends the pull first.
-	pctx, cancel := context.WithTimeout(ctx, pullExpiry)
+	// The library asks the server for nine tenths of what the context allows.
+	pctx, cancel := context.WithTimeout(ctx, pullExpiry*10/9)
 	defer cancel()
 	batch, err := c.durable.Fetch(n, jetstream.FetchContext(pctx), jetstream.FetchPriorityGroup(pinGroup))
 	if err != nil {

@@ -19,6 +19,7 @@ func (b *Bus) answered() { b.timeouts.Store(0) }
 // timedOut counts a publish that nobody answered. After three in a row the embedded server is
 // restarted: a write error (a full disk) leaves a stream dead until then, even when there is room again.
 func (b *Bus) timedOut() {
+	b.timedOutAt.Store(time.Now().UnixNano())
 	if b.timeouts.Add(1) < restartAfter || b.server == nil {
 		return
 	}

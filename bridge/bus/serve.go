@@ -40,23 +40,23 @@ func (s *commandServer) accept(m *nats.Msg) {
 	served := s.bus.spawn(func() {
 		defer s.wg.Done()
 		defer func() { <-s.slots }()
-		ctx, cancel := context.WithDeadline(s.ctx, deadlineOf(m))
+		ctx, cancel := context.WithTimeout(s.ctx, timeoutOf(m))
 		defer cancel()
 		s.answer(m, s.handle(ctx, m.Data), "")
 	})
-	if !served {
+	if !served { // the bus has closed
+		<-s.slots
 		s.wg.Done()
 	}
 }
 
-// deadlineOf is how long the caller waits; without a word of it, as long as callers usually do.
-func deadlineOf(m *nats.Msg) time.Time {
-	usual := time.Now().Add(commandTimeout)
-	at, err := time.Parse(time.RFC3339Nano, m.Header.Get(headerTime))
+// timeoutOf is how long the caller waits; without a word of it, as long as callers usually do.
+func timeoutOf(m *nats.Msg) time.Duration {
+	d, err := time.ParseDuration(m.Header.Get(headerTimeout))
 	if err != nil {
-		return usual
+		return commandTimeout
 	}
-	return at
+	return d
 }
 
 func (s *commandServer) answer(m *nats.Msg, data []byte, refused reason) {

@@ -22,6 +22,8 @@ const (
 	batchFrom = 8
 	// writeOverhead is what a waiting write counts beside its size, in bytes.
 	writeOverhead = 1 << 10
+	// batchRoom is left for the headers of a batch when a message is measured against the server's limit.
+	batchRoom = 512
 
 	// Headers of an atomic batch (NATS ADR-50).
 	headerBatchID     = "Nats-Batch-Id"
@@ -97,7 +99,10 @@ func (b *Bus) batchFrom(stream string) int {
 
 // enqueue queues a write, waiting for room until ctx ends.
 func (w *writer) enqueue(ctx context.Context, m *nats.Msg, single bool, done func(uint64, error)) error {
-	p := newWrite(m, single, done)
+	p, err := w.newWrite(m, single, done)
+	if err != nil {
+		return err
+	}
 	if err := w.room.Acquire(ctx, p.cost); err != nil {
 		return fmt.Errorf("%w: %w", ErrBusy, err)
 	}
@@ -106,15 +111,23 @@ func (w *writer) enqueue(ctx context.Context, m *nats.Msg, single bool, done fun
 
 // tryEnqueue queues a write if there is room.
 func (w *writer) tryEnqueue(m *nats.Msg, single bool, done func(uint64, error)) error {
-	p := newWrite(m, single, done)
+	p, err := w.newWrite(m, single, done)
+	if err != nil {
+		return err
+	}
 	if !w.room.TryAcquire(p.cost) {
 		return ErrBusy
 	}
 	return w.push(p)
 }
 
-func newWrite(m *nats.Msg, single bool, done func(uint64, error)) *write {
-	return &write{msg: m, single: single, done: done, at: time.Now(), cost: int64(m.Size()) + writeOverhead}
+func (w *writer) newWrite(m *nats.Msg, single bool, done func(uint64, error)) (*write, error) {
+	size := int64(m.Size())
+	// Here, since in a batch it would cost the others too.
+	if limit := w.bus.nc.MaxPayload() - batchRoom; size > limit {
+		return nil, fmt.Errorf("%w: %d bytes, the limit is %d", ErrTooLarge, size, limit)
+	}
+	return &write{msg: m, single: single, done: done, at: time.Now(), cost: size + writeOverhead}, nil
 }
 
 func (w *writer) push(p *write) error {
@@ -261,13 +274,16 @@ func (w *writer) flush(group []*write) {
 	}
 }
 
-// heard keeps the count of publishes that nobody answered: one for a whole group.
+// heard keeps the count of publishes that nobody answered: one for a whole group. A publish that
+// could not even be sent says nothing.
 func (w *writer) heard(err error) {
-	if err == nil || !isTimeout(err) {
+	var api *jetstream.APIError
+	switch {
+	case err == nil || errors.As(err, &api):
 		w.bus.answered()
-		return
+	case isTimeout(err):
+		w.bus.timedOut()
 	}
-	w.bus.timedOut()
 }
 
 // flushSingly publishes the group as single messages, one behind the other, and then waits for all.
@@ -278,19 +294,18 @@ func (w *writer) flushSingly(group []*write) {
 		// The library adds its reply subject to the message, which is ours and used once.
 		futures[i], errs[i] = w.bus.js.PublishMsgAsync(p.msg)
 	}
-	var timeout error
+	var worst error
 	for i, p := range group {
 		seq, err := uint64(0), errs[i]
 		if err == nil {
 			seq, err = wait(futures[i])
 		}
-		if err != nil && isTimeout(err) {
-			timeout = err
+		if err != nil && (worst == nil || isTimeout(err)) {
+			worst = err
 		}
-		errs[i] = err
 		w.finish(p, seq, fromNATS(err))
 	}
-	w.heard(timeout)
+	w.heard(worst)
 }
 
 func wait(f jetstream.PubAckFuture) (uint64, error) {
