@@ -1,6 +1,6 @@
 // Package keyfile loads the private key that decrypts notifications from a file that an administrator
-// has: PEM or DER (PKCS #1 or PKCS #8), or PKCS #12 with a password. What a file is, its content says,
-// not its name.
+// has: PEM or DER (PKCS #1 or PKCS #8, encrypted or not), or PKCS #12. What a file is, its content
+// says, not its name.
 package keyfile
 
 import (
@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/youmark/pkcs8"
 	"software.sslmate.com/src/go-pkcs12"
 
 	"presencebridge/graph/notify"
@@ -74,13 +75,14 @@ func Load(file, password string) (Key, error) {
 	return k, nil
 }
 
-// Parse finds out what data is, and takes the key out of it. password is for PKCS #12 alone.
+// Parse finds out what data is, and takes the key out of it. password is for files that are encrypted;
+// others are read whatever it is.
 func Parse(data []byte, password string) (Key, error) {
 	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
 	var k Key
 	var err error
 	if bytes.Contains(data, []byte("-----BEGIN ")) {
-		k, err = parsePEM(data)
+		k, err = parsePEM(data, password)
 	} else {
 		k, err = parseDER(data, password)
 	}
@@ -93,7 +95,7 @@ func Parse(data []byte, password string) (Key, error) {
 	return k, nil
 }
 
-func parsePEM(data []byte) (Key, error) {
+func parsePEM(data []byte, password string) (Key, error) {
 	var k Key
 	var certs []*x509.Certificate
 	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
@@ -103,18 +105,11 @@ func parsePEM(data []byte) (Key, error) {
 				certs = append(certs, c)
 			}
 			continue
-		case "ENCRYPTED PRIVATE KEY":
-			return Key{}, errEncryptedPEM
-		case "OPENSSH PRIVATE KEY":
-			return Key{}, fmt.Errorf("an OpenSSH key: convert it with: ssh-keygen -p -m PKCS8 -f FILE: %w", ErrUnknown)
-		case "PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY":
+		case "PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "OPENSSH PRIVATE KEY":
 		default:
 			continue
 		}
-		if _, encrypted := block.Headers["DEK-Info"]; encrypted {
-			return Key{}, errEncryptedPEM
-		}
-		private, err := privateKey(block.Bytes)
+		private, err := pemKey(block, password)
 		if err != nil {
 			return Key{}, err
 		}
@@ -130,7 +125,39 @@ func parsePEM(data []byte) (Key, error) {
 	return k, nil
 }
 
-var errEncryptedPEM = fmt.Errorf("the key in it is encrypted: take the password off with: openssl pkey -in FILE -out PLAIN, or give PKCS #12: %w", ErrPassword)
+// pemKey reads the private key in a block.
+func pemKey(block *pem.Block, password string) (*rsa.PrivateKey, error) {
+	switch {
+	case block.Type == "OPENSSH PRIVATE KEY":
+		return nil, fmt.Errorf("an OpenSSH key: convert it with: ssh-keygen -p -m PKCS8 -f FILE: %w", ErrUnknown)
+	case block.Type == "ENCRYPTED PRIVATE KEY":
+		return encryptedKey(block.Bytes, password)
+	case block.Headers["DEK-Info"] != "":
+		// RFC 1423 encryption is weak; whoever has such a file wants to read it all the same.
+		der, err := x509.DecryptPEMBlock(block, []byte(password)) //nolint:staticcheck // see above
+		if err != nil {
+			return nil, errPasswordPEM
+		}
+		return privateKey(der)
+	default:
+		return privateKey(block.Bytes)
+	}
+}
+
+var errPasswordPEM = fmt.Errorf("the key is encrypted, and cannot be decrypted with this password; or take it off with: openssl pkey -in FILE -out PLAIN: %w", ErrPassword)
+
+// encryptedKey reads an encrypted PKCS #8 key (RFC 5958 section 3).
+func encryptedKey(der []byte, password string) (*rsa.PrivateKey, error) {
+	if password == "" {
+		return nil, errPasswordPEM
+	}
+	key, err := pkcs8.ParsePKCS8PrivateKey(der, []byte(password))
+	if err != nil {
+		// The library cannot tell a wrong password from a cipher that it does not know.
+		return nil, errPasswordPEM
+	}
+	return onlyRSA(key)
+}
 
 func parseDER(data []byte, password string) (Key, error) {
 	if text, err := base64.StdEncoding.DecodeString(string(bytes.Join(bytes.Fields(data), nil))); err == nil && len(text) > 0 {
@@ -142,7 +169,11 @@ func parseDER(data []byte, password string) (Key, error) {
 	case formKey:
 		private, err := privateKey(data)
 		return Key{Private: private}, err
-	case formCertificate:
+	case formEncryptedOrCertificate:
+		if _, err := x509.ParseCertificate(data); err != nil {
+			private, err := encryptedKey(data, password)
+			return Key{Private: private}, err
+		}
 		return Key{}, fmt.Errorf("a certificate: %w", ErrNoKey)
 	default:
 		return Key{}, ErrUnknown
@@ -155,12 +186,12 @@ const (
 	formUnknown form = iota
 	formPKCS12
 	formKey
-	formCertificate
+	formEncryptedOrCertificate
 )
 
 // sniff tells apart what begins with a SEQUENCE: PFX has version 3 first (RFC 7292 section 4), both
-// kinds of private keys 0 or 1 (RFC 5208 section 5, RFC 5958 section 2, RFC 8017 appendix A.1.2), a certificate another
-// SEQUENCE (RFC 5280 section 4.1).
+// kinds of private keys 0 or 1 (RFC 5208 section 5, RFC 5958 section 2, RFC 8017 appendix A.1.2), a certificate (RFC 5280
+// section 4.1) and an encrypted private key (RFC 5958 section 3) another SEQUENCE.
 func sniff(data []byte) form {
 	var outer, first asn1.RawValue
 	if _, err := asn1.Unmarshal(data, &outer); err != nil || outer.Tag != asn1.TagSequence {
@@ -174,7 +205,7 @@ func sniff(data []byte) form {
 	}
 	switch {
 	case first.Tag == asn1.TagSequence:
-		return formCertificate
+		return formEncryptedOrCertificate
 	case first.Tag == asn1.TagInteger && bytes.Equal(first.Bytes, []byte{3}):
 		return formPKCS12
 	case first.Tag == asn1.TagInteger:

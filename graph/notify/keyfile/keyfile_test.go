@@ -18,6 +18,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"github.com/youmark/pkcs8"
 	"software.sslmate.com/src/go-pkcs12"
 
 	"presencebridge/graph/notify"
@@ -55,6 +56,14 @@ func block(kind string, der []byte) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
 }
 
+// legacyPEM encrypts a key as OpenSSL did for PKCS 1 (RFC 1423), with the password "rich".
+func legacyPEM(t *testing.T, der []byte) string {
+	t.Helper()
+	b, err := x509.EncryptPEMBlock(rand.Reader, "RSA PRIVATE KEY", der, []byte("rich"), x509.PEMCipherAES256) //nolint:staticcheck // files like this exist
+	require.NoError(t, err)
+	return string(pem.EncodeToMemory(b))
+}
+
 func TestParse(t *testing.T) {
 	m := make1(t)
 	pfx := func(e *pkcs12.Encoder, password string) string {
@@ -62,6 +71,8 @@ func TestParse(t *testing.T) {
 		require.NoError(t, err)
 		return string(b)
 	}
+	encrypted, err := pkcs8.MarshalPrivateKey(m.key, []byte("rich"), nil)
+	require.NoError(t, err)
 	own, other := block("CERTIFICATE", m.cert.Raw), block("CERTIFICATE", m.other.Raw)
 	for _, c := range []struct {
 		name, data, password string
@@ -83,6 +94,9 @@ func TestParse(t *testing.T) {
 		{"PKCS 12 legacy", pfx(pkcs12.LegacyDES, "rich"), "rich", true},
 		{"PKCS 12 without password", pfx(pkcs12.LegacyRC2, ""), "", true},
 		{"PKCS 12 in base64", base64.StdEncoding.EncodeToString([]byte(pfx(pkcs12.Modern, "rich"))), "rich", true},
+		{"PEM PKCS 8, encrypted", block("ENCRYPTED PRIVATE KEY", encrypted), "rich", false},
+		{"DER PKCS 8, encrypted", string(encrypted), "rich", false},
+		{"PEM PKCS 1, encrypted", legacyPEM(t, m.pkcs1), "rich", false},
 		{"password for a plain key", block("PRIVATE KEY", m.pkcs8), "unused", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -120,7 +134,8 @@ func TestParseRefuses(t *testing.T) {
 	require.NoError(t, err)
 	another, err := rsa.GenerateKey(rand.Reader, 2048)
 	require.NoError(t, err)
-	encrypted := string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: m.pkcs1, Headers: map[string]string{"Proc-Type": "4,ENCRYPTED", "DEK-Info": "AES-128-CBC,00"}}))
+	encrypted, err := pkcs8.MarshalPrivateKey(m.key, []byte("rich"), nil)
+	require.NoError(t, err)
 
 	for _, c := range []struct {
 		name, data, password string
@@ -139,8 +154,11 @@ func TestParseRefuses(t *testing.T) {
 		{"EC in SEC 1 DER", string(ecDER), "", ErrNotRSA, "elliptic"},
 		{"Ed25519", block("PRIVATE KEY", ed8), "", ErrNotRSA, "Ed25519"},
 		{"too small", block("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(small)), "", ErrNotRSA, "1024"},
-		{"encrypted PKCS 8", block("ENCRYPTED PRIVATE KEY", []byte("x")), "p", ErrPassword, "openssl pkey"},
-		{"encrypted PKCS 1", encrypted, "p", ErrPassword, "openssl pkey"},
+		{"encrypted PKCS 8, broken", block("ENCRYPTED PRIVATE KEY", []byte("x")), "p", ErrPassword, "openssl pkey"},
+		{"encrypted PKCS 8, no password", block("ENCRYPTED PRIVATE KEY", encrypted), "", ErrPassword, "openssl pkey"},
+		{"encrypted PKCS 8, wrong password", string(encrypted), "poor", ErrPassword, "openssl pkey"},
+		{"encrypted PKCS 1, no password", legacyPEM(t, m.pkcs1), "", ErrPassword, "openssl pkey"},
+		{"encrypted PKCS 1, wrong password", legacyPEM(t, m.pkcs1), "poor", nil, ""},
 		{"OpenSSH", block("OPENSSH PRIVATE KEY", []byte("x")), "", ErrUnknown, "ssh-keygen"},
 		{"broken key", block("PRIVATE KEY", []byte("x")), "", ErrUnknown, "cannot be read"},
 		{"PKCS 12, no password", string(pfx), "", ErrPassword, ""},
