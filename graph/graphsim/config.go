@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -152,6 +153,12 @@ func (c Config) withDefaults(r *rand.Rand) (Config, error) {
 	}
 	c.TenantID, c.ClientID = strings.ToLower(c.TenantID), strings.ToLower(c.ClientID)
 	c.Delivery = c.Delivery.withDefaults()
+	c.Monitors = slices.Clone(c.Monitors)
+	for i, upn := range c.Monitors {
+		if !strings.Contains(upn, "@") {
+			c.Monitors[i] = upn + "@" + c.Domain
+		}
+	}
 	return c, c.check()
 }
 

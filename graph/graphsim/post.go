@@ -66,6 +66,7 @@ type item struct {
 	lifecycle string
 	changed   time.Time
 	poison    bool // followed by a forged neighbour
+	delayed   bool // waited out the endpoint's slow state
 }
 
 // parcel is a request: the items and their encoded body, which stays the same through retries.
@@ -222,6 +223,18 @@ func (p *post) hand(x item) {
 	sum := fnv.New32a()
 	_, _ = sum.Write([]byte(x.user)) // never fails
 	e := p.endpoint(to)
+	if p.sim.cfg.Delivery.EndpointStates && x.lifecycle == "" && !x.delayed {
+		switch e.state.now(time.Now()) {
+		case dropped:
+			p.discard([]item{x})
+			return
+		case slow:
+			x.delayed = true
+			p.sim.agenda.after(healthPenalty, func() { p.hand(x) })
+			return
+		case healthy:
+		}
+	}
 	l := e.lanes[int(sum.Sum32())%len(e.lanes)]
 	l.mu.Lock()
 	l.fresh = append(l.fresh, x)
@@ -303,7 +316,9 @@ func (l *lane) deliver(ctx context.Context, p *parcel) {
 		}
 		p.body = body
 	}
+	began := time.Now()
 	ok := l.attempt(ctx, p)
+	l.endpoint.state.answered(time.Since(began), time.Now())
 	l.post.outcome(p, ok)
 	if !ok && ctx.Err() == nil {
 		l.again(p)

@@ -12,6 +12,8 @@ func (s *Sim) routes() http.Handler {
 	login.HandleFunc("POST /{tenant}/oauth2/v2.0/token", s.counted("token", s.login.serveToken))
 	login.HandleFunc("POST /{tenant}/oauth2/v2.0/devicecode", s.counted("devicecode", s.login.serveDeviceCode))
 	login.HandleFunc("GET /{tenant}/oauth2/v2.0/authorize", s.counted("authorize", s.login.serveAuthorize))
+	login.HandleFunc("GET /devicelogin", s.login.serveDeviceLogin)
+	login.HandleFunc("POST /devicelogin", s.login.serveDeviceLogin)
 	login.HandleFunc("GET /{tenant}/discovery/keys", s.login.serveKeys)
 	login.HandleFunc("GET /{tenant}/discovery/v2.0/keys", s.login.serveKeys)
 	login.HandleFunc("GET /{tenant}/.well-known/openid-configuration", s.login.serveConfiguration("1.0"))
@@ -22,6 +24,8 @@ func (s *Sim) routes() http.Handler {
 	graph.HandleFunc("/", s.unknown)
 	s.controlRoutes(control)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.serving.RLock()
+		defer s.serving.RUnlock()
 		switch {
 		case strings.HasPrefix(r.URL.Path, "/v1.0/"):
 			graph.ServeHTTP(w, r)

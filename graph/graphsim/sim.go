@@ -39,6 +39,7 @@ type Sim struct {
 	cancel   context.CancelFunc
 	ctx      context.Context
 	running  sync.WaitGroup // the agenda, the server, the post's lanes, the drivers
+	serving  sync.RWMutex   // held for reading by requests under way
 	closing  sync.Once
 	closeErr error
 }
@@ -68,7 +69,6 @@ func New(cfg Config) (*Sim, error) {
 	}
 	s.handler = s.routes()
 	s.running.Go(func() { s.agenda.run(s.ctx) })
-	s.hub.start()
 	return s, nil
 }
 
@@ -146,7 +146,9 @@ func (s *Sim) CloseContext(ctx context.Context) error {
 		}
 		s.cancel()
 		s.running.Wait()
+		s.serving.Lock() // requests under way see the end of the context soon
 		s.post.close()
+		s.serving.Unlock()
 	})
 	return s.closeErr
 }
@@ -206,9 +208,6 @@ func (s *Sim) populate(r *rand.Rand) error {
 		}
 	}
 	for _, upn := range s.cfg.Monitors {
-		if !strings.Contains(upn, "@") {
-			upn += "@" + s.cfg.Domain
-		}
 		name, _, _ := strings.Cut(upn, "@")
 		if err := s.world.add(Person{ID: guid(r), UPN: upn, DisplayName: name}, true); err != nil {
 			return err

@@ -7,7 +7,9 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -56,6 +58,7 @@ type hub struct {
 	subs     map[string]*subscription   // guarded by mu; by id
 	owners   map[string]*subscription   // guarded by mu; by application and creator: one each
 	watchers map[string][]*subscription // guarded by mu; by watched user
+	ticking  bool                       // guarded by mu
 }
 
 func newHub(s *Sim) *hub {
@@ -122,22 +125,27 @@ func (h *hub) sweep(now time.Time) {
 	}
 }
 
-// start begins the ticking of silent death.
-func (h *hub) start() { h.sim.agenda.after(time.Second, h.tick) }
-
-// tick once a second lets subscriptions expire and, as the faults say, die.
+// tick once a second, as long as there are subscriptions, lets them expire and, as the faults say,
+// die. Under mu.
 func (h *hub) tick() {
-	h.mu.Lock()
-	h.sweep(time.Now())
-	if p := h.sim.cruelty.faults().SilentDeath / 60; p > 0 {
-		for _, s := range h.subs {
-			if !s.dead && h.sim.cruelty.post.hit(p) {
-				s.dead = true
+	if h.ticking || len(h.subs) == 0 {
+		return
+	}
+	h.ticking = true
+	h.sim.agenda.after(time.Second, func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.sweep(time.Now())
+		if p := h.sim.cruelty.faults().SilentDeath / 60; p > 0 {
+			for _, id := range slices.Sorted(maps.Keys(h.subs)) {
+				if s := h.subs[id]; !s.dead && h.sim.cruelty.post.hit(p) {
+					s.dead = true
+				}
 			}
 		}
-	}
-	h.mu.Unlock()
-	h.sim.agenda.after(time.Second, h.tick)
+		h.ticking = false
+		h.tick()
+	})
 }
 
 // Subscription is a live subscription, for those who look on.
@@ -287,6 +295,7 @@ func (c *call) createSubscription() (reply, effect) {
 	for _, id := range n.ids {
 		h.watchers[id] = append(h.watchers[id], n)
 	}
+	h.tick()
 	c.sim.post.challenge(n)
 	return reply{status: http.StatusCreated, body: n.wire()}, nil
 }

@@ -165,7 +165,7 @@ func (w *world) remove(user string) error {
 	if at, ok := w.position(p.ID); ok {
 		w.list = slices.Delete(w.list, at, at+1)
 	}
-	p.clients, p.apps, p.preferred = nil, nil, nil
+	p.wake = time.Time{} // a look that is planned finds nothing to do
 	return nil
 }
 
