@@ -336,6 +336,17 @@ func TestDeployScripts(t *testing.T) {
 	}
 }
 
+// CI runs the very test command that the README tells a newcomer.
+func TestReadmeTestCommand(t *testing.T) {
+	script, err := os.ReadFile(filepath.Join(root(t), ".ci", "run"))
+	require.NoError(t, err)
+	command := regexp.MustCompile(`(?m)^stage 'tests' (.*) # the README's test command$`).FindSubmatch(script)
+	require.NotNil(t, command)
+	readme, err := os.ReadFile(filepath.Join(root(t), "README.md"))
+	require.NoError(t, err)
+	require.Contains(t, string(readme), string(command[1]))
+}
+
 // Every file under deploy/ has its line in deploy/README.md.
 func TestDeployReadme(t *testing.T) {
 	readme := deployFile(t, "README.md")
