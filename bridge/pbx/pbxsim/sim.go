@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -180,6 +181,9 @@ func listenAgain(addr string) (net.Listener, error) {
 		l, err := lc.Listen(ctx, "tcp", addr)
 		if err == nil {
 			return l, nil
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			return nil, fmt.Errorf("pbxsim: listen on %s: %w", addr, err)
 		}
 		select {
 		case <-ctx.Done():
