@@ -26,7 +26,7 @@ func trickle(c net.Conn, s string, interval time.Duration) (took chan time.Durat
 			if _, err := c.Write([]byte{s[i]}); err != nil {
 				break
 			}
-			time.Sleep(interval)
+			<-time.After(interval)
 		}
 		took <- time.Since(start)
 	}()

@@ -22,11 +22,13 @@ import (
 )
 
 const (
-	callTimeout = 30 * time.Second       // on top of what a call waits for news
-	wait        = 25 * time.Second       // per request: less than proxies give up after
-	maxAnswer   = 64 << 20               // bytes: a page of 1000 members takes about one MiB
-	retries     = 5                      // in a row, of a request that only reads
-	retryPause  = 500 * time.Millisecond // doubled each time
+	callTimeout       = 30 * time.Second       // on top of what a call waits for news
+	wait              = 25 * time.Second       // per request: less than proxies give up after
+	maxAnswer         = 64 << 20               // bytes: a page of 1000 members takes about one MiB
+	retries           = 5                      // in a row, of a request that only reads
+	retryPause        = 500 * time.Millisecond // doubled each time
+	jobPace           = 100 * time.Millisecond // between two requests for one job
+	authorizationPace = time.Second
 )
 
 // Client talks to one bridge. It is safe for concurrent use.
@@ -125,13 +127,16 @@ func (c *Client) Authorize(ctx context.Context, account, upn string) (api.Author
 // AwaitAuthorization waits until a sign-in is no longer pending, however it ended: that is in the
 // answer. An error means that nobody knows.
 func (c *Client) AwaitAuthorization(ctx context.Context, a api.Authorization) (api.Authorization, error) {
-	for a.Pending() {
+	for last := time.Now(); a.Pending(); {
 		path := at("accounts", a.Account, "authorizations", a.ID) + "?wait=" + seconds(wait)
 		var next api.Authorization
 		if err := c.read(ctx, path, wait, &next); err != nil {
 			return a, err
 		}
 		a = next
+		if a.Pending() {
+			last = pace(ctx, last, authorizationPace)
+		}
 	}
 	return a, nil
 }
@@ -161,7 +166,8 @@ func (c *Client) Job(ctx context.Context, id string) (api.Job, error) {
 // AwaitJob waits until a job has finished, however that went: it is in the answer. progress, if not nil, is
 // called with each news, the last included.
 func (c *Client) AwaitJob(ctx context.Context, id string, progress func(api.Job)) (api.Job, error) {
-	for revision := uint64(0); ; {
+	last := time.Now()
+	for revision := uint64(0); ; last = pace(ctx, last, jobPace) {
 		var job api.Job
 		path := at("jobs", id) + "?wait=" + seconds(wait) + "&revision=" + strconv.FormatUint(revision, 10)
 		if err := c.read(ctx, path, wait, &job); err != nil {
@@ -177,24 +183,36 @@ func (c *Client) AwaitJob(ctx context.Context, id string, progress func(api.Job)
 	}
 }
 
+// pace waits until interval has passed since last, and returns when that is: a bridge that has news all
+// the time, or that does not wait for them, must not be asked without a break.
+func pace(ctx context.Context, last time.Time, interval time.Duration) time.Time {
+	pause(ctx, interval-time.Since(last))
+	return time.Now()
+}
+
+// pause waits, unless ctx ends before.
+func pause(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
 // read is a GET, tried again while the bridge cannot be reached: a connection may break, and the
 // bridge may be restarting.
 func (c *Client) read(ctx context.Context, path string, waits time.Duration, out any) error {
-	pause := retryPause
-	for try := 1; ; try++ {
+	for try, rest := 1, retryPause; ; try, rest = try+1, 2*rest {
 		err := c.call(ctx, http.MethodGet, path, nil, waits, out)
 		var reach *ReachError
 		if !errors.As(err, &reach) || reach.Final || try == retries || ctx.Err() != nil {
 			return err
 		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return err
-		}
-		pause *= 2
+		pause(ctx, rest)
 	}
 }
 

@@ -1,0 +1,266 @@
+package console
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+	"github.com/getkin/kin-openapi/routers/gorillamux"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+
+	"presencebridge/bridge/console/client/api"
+	"presencebridge/bridge/presence"
+)
+
+const testToken = "test-token-0123456789"
+
+// memBackend is a bridge of two accounts, in memory.
+type memBackend struct {
+	members  map[string][]api.Member
+	monitors map[string][]api.Monitor
+	err      error // every call fails with it
+
+	resync func(ctx context.Context, account, member string, report func(Progress)) error
+
+	mu    sync.Mutex
+	auths map[string]api.Authorization
+	news  chan struct{}
+	asked []string     // account/member of each resync
+	waits atomic.Int32 // calls of Authorization that had to wait
+}
+
+func newMemBackend() *memBackend {
+	b := &memBackend{auths: map[string]api.Authorization{}, news: make(chan struct{}), members: map[string][]api.Member{"contoso": nil, "fabrikam": nil},
+		monitors: map[string][]api.Monitor{"contoso": {{UPN: "presence1@contoso.com", State: "needs_attention", Since: when, Code: "password_changed",
+			Text: "the password was changed", Remedy: "authorise it again", Members: 3, Capacity: 650,
+			Subscription: &api.Subscription{ID: "s1", ExpiresAt: when, RenewedAt: when, HeardAt: when}}}, "fabrikam": nil}}
+	for i := range 25 {
+		b.members["contoso"] = append(b.members["contoso"], testMember(i))
+	}
+	return b
+}
+
+var when = time.Date(2026, 11, 25, 8, 0, 0, 0, time.UTC)
+
+func testMember(i int) api.Member {
+	m := api.Member{ID: fmt.Sprintf("id-%02d", i), UPN: fmt.Sprintf("user%02d@contoso.com", i), Mail: fmt.Sprintf("mail%02d@contoso.com", i),
+		Name: fmt.Sprintf("User %02d", i), Coverage: presence.CoveragePushed, CoverageReasons: []string{"monitor presence1@contoso.com"}}
+	if i%2 == 1 {
+		return m // nothing known: everything that may be absent is
+	}
+	m.Teams = api.Teams{Shown: presence.ParsePairString("Busy/InACall"), OrganicState: "hidden", SeenAt: when, Source: "push", Because: []string{"asserted"},
+		Assertion: &api.Assertion{Value: "Busy/InACall", Class: "call", Phase: "standing", Since: when, From: "main/7", Masked: true}, Pending: []string{"read"}}
+	m.Endpoints = []api.Endpoint{{PBX: "main", User: "7", Extension: "107", Known: true, Line: presence.LineInCall,
+		Shown: presence.Status{Name: "In a call", Kind: presence.KindBusy}, SeenAt: when, Source: "watch",
+		Assertion: &api.Assertion{Value: "In a call", Class: "call", Phase: "writing", Since: when, Previous: "In the office"},
+		Override:  &api.Override{Of: "Do not disturb", Since: when}}}
+	return m
+}
+
+func (b *memBackend) Accounts(context.Context) ([]api.Account, error) {
+	return []api.Account{
+		{Name: "contoso", TenantID: "t", Members: map[presence.Coverage]int{presence.CoveragePushed: 25}, PBXs: []api.PBX{{Name: "main", Type: "micollab", Connected: false, SeenAt: when, Detail: "connection refused"}}},
+		{Name: "fabrikam"},
+	}, b.err
+}
+
+func (b *memBackend) account(name string) error {
+	if _, ok := b.members[name]; !ok {
+		return NotFound("there is no account %q", name)
+	}
+	return b.err
+}
+
+func (b *memBackend) Members(_ context.Context, account string, q MemberQuery) (api.Members, error) {
+	if err := b.account(account); err != nil {
+		return api.Members{}, err
+	}
+	var page api.Members
+	for _, m := range b.members[account] {
+		if m.ID <= q.After || !strings.Contains(strings.ToLower(m.Name+m.UPN+m.Mail), strings.ToLower(q.Text)) {
+			continue
+		}
+		if len(page.Members) == q.Limit {
+			page.Next = page.Members[q.Limit-1].ID
+			break
+		}
+		page.Members = append(page.Members, m)
+	}
+	return page, nil
+}
+
+func (b *memBackend) Member(_ context.Context, account, key string) (api.Member, error) {
+	if err := b.account(account); err != nil {
+		return api.Member{}, err
+	}
+	for _, m := range b.members[account] {
+		if strings.EqualFold(key, m.ID) || strings.EqualFold(key, m.UPN) || strings.EqualFold(key, m.Mail) {
+			return m, nil
+		}
+	}
+	return api.Member{}, NotFound("account %s has no member %q", account, key)
+}
+
+func (b *memBackend) Monitors(_ context.Context, account string) ([]api.Monitor, error) {
+	return b.monitors[account], b.account(account)
+}
+
+func (b *memBackend) Authorize(_ context.Context, account, upn string) (api.Authorization, error) {
+	if err := b.account(account); err != nil {
+		return api.Authorization{}, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	a := api.Authorization{ID: fmt.Sprintf("flow/%d", len(b.auths)), Account: account, UPN: upn, State: api.AuthorizationPending, Message: "waiting for the sign-in",
+		UserCode: "ABCD-EFGH", VerificationURI: "https://microsoft.com/devicelogin", ExpiresAt: when}
+	b.auths[a.ID] = a
+	return a, nil
+}
+
+func (b *memBackend) Authorization(ctx context.Context, _, id string, wait time.Duration) (api.Authorization, error) {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	for {
+		b.mu.Lock()
+		a, ok := b.auths[id]
+		news := b.news
+		b.mu.Unlock()
+		if !ok {
+			return a, NotFound("there is no sign-in %q", id)
+		}
+		if !a.Pending() {
+			return a, nil
+		}
+		b.waits.Add(1)
+		select {
+		case <-ctx.Done():
+			return a, nil
+		case <-news:
+		}
+	}
+}
+
+// settle ends a sign-in.
+func (b *memBackend) settle(id, state, message string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	a := b.auths[id]
+	b.auths[id] = api.Authorization{ID: id, Account: a.Account, UPN: a.UPN, State: state, Message: message}
+	close(b.news)
+	b.news = make(chan struct{})
+}
+
+func (b *memBackend) Resync(ctx context.Context, account, member string, report func(Progress)) error {
+	b.mu.Lock()
+	b.asked = append(b.asked, account+"/"+member)
+	b.mu.Unlock()
+	if b.resync == nil {
+		return nil
+	}
+	return b.resync(ctx, account, member, report)
+}
+
+// kit is a console with a backend, whose every answer is compared with openapi.yaml.
+type kit struct {
+	*Console
+	backend *memBackend
+	reg     *prometheus.Registry
+	router  routers.Router
+}
+
+func newKit(t testing.TB, change func(*Config)) *kit {
+	t.Helper()
+	k := &kit{backend: newMemBackend(), reg: prometheus.NewPedanticRegistry(), router: specRouter(t)}
+	cfg := Config{Backend: k.backend, Token: testToken, Gatherer: k.reg, Metrics: k.reg, Version: "v1"}
+	if change != nil {
+		change(&cfg)
+	}
+	c, err := New(cfg)
+	require.NoError(t, err)
+	t.Cleanup(c.Close)
+	k.Console = c
+	return k
+}
+
+func loadDoc(t testing.TB) *openapi3.T {
+	t.Helper()
+	doc, err := openapi3.NewLoader().LoadFromData(openapiYAML)
+	require.NoError(t, err)
+	require.NoError(t, doc.Validate(t.Context()))
+	return doc
+}
+
+var specRouterOnce = sync.OnceValues(func() (routers.Router, error) {
+	doc, err := openapi3.NewLoader().LoadFromData(openapiYAML)
+	if err != nil {
+		return nil, err
+	}
+	return gorillamux.NewRouter(doc)
+})
+
+func specRouter(t testing.TB) routers.Router {
+	t.Helper()
+	r, err := specRouterOnce()
+	require.NoError(t, err)
+	return r
+}
+
+// call sends a request with the token and checks the answer against openapi.yaml.
+func (k *kit) call(t testing.TB, method, path, body string) *httptest.ResponseRecorder {
+	t.Helper()
+	req := httptest.NewRequest(method, path, strings.NewReader(body))
+	req.Header.Set("Authorization", "Bearer "+testToken)
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	w := httptest.NewRecorder()
+	k.Handler().ServeHTTP(w, req)
+	k.conforms(t, req, w)
+	return w
+}
+
+func (k *kit) conforms(t testing.TB, req *http.Request, w *httptest.ResponseRecorder) {
+	t.Helper()
+	route, params, err := k.router.FindRoute(req)
+	if err != nil { // no such route: nothing is promised
+		if req.Method == http.MethodOptions {
+			return // Echo answers those by itself
+		}
+		require.GreaterOrEqual(t, w.Code, 400, "%s %s is answered and not in openapi.yaml", req.Method, req.URL)
+		return
+	}
+	in := &openapi3filter.RequestValidationInput{Request: req, PathParams: params, Route: route,
+		Options: &openapi3filter.Options{AuthenticationFunc: openapi3filter.NoopAuthenticationFunc, IncludeResponseStatus: true}}
+	out := &openapi3filter.ResponseValidationInput{RequestValidationInput: in, Status: w.Code, Header: w.Header(),
+		Body: io.NopCloser(bytes.NewReader(w.Body.Bytes())), Options: in.Options}
+	require.NoError(t, openapi3filter.ValidateResponse(t.Context(), out), "%s %s answered %d: %s", req.Method, req.URL, w.Code, w.Body)
+}
+
+func newRequest(method, path, body string) *http.Request {
+	req := httptest.NewRequest(method, path, strings.NewReader(body))
+	req.Header.Set("Authorization", "Bearer "+testToken)
+	return req
+}
+
+func do(k *kit, req *http.Request) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	k.Handler().ServeHTTP(w, req)
+	return w
+}
+
+func sortMembers(m []api.Member) {
+	slices.SortFunc(m, func(a, b api.Member) int { return strings.Compare(a.ID, b.ID) })
+}
