@@ -9,21 +9,32 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
+
+// cpuTime is what this process has spent so far; on a busy machine elapsed time says little.
+func cpuTime(b *testing.B) time.Duration {
+	b.Helper()
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
 
 // rsaOperation is the bare cost of an RSA private operation, measured now: what nobody can save.
 func rsaOperation(b *testing.B) time.Duration {
 	b.Helper()
 	key := testKeys()["content"]
 	s := seal(&key.PublicKey, "c1", "x")
-	const rounds = 100
-	begun := time.Now()
+	const rounds = 200
+	begun := cpuTime(b)
 	for range rounds {
 		if _, err := rsa.DecryptOAEP(sha1.New(), nil, key, s.WrappedKey, nil); err != nil {
 			b.Fatal(err)
 		}
 	}
-	return time.Since(begun) / rounds
+	return (cpuTime(b) - begun) / rounds
 }
 
 func BenchmarkRSAPrivateOperation(b *testing.B) {
@@ -37,7 +48,7 @@ func BenchmarkRSAPrivateOperation(b *testing.B) {
 }
 
 // BenchmarkDecodeRich decodes a body of one rich item whose token is known. It reports the ratio to the
-// bare RSA operation of the same run.
+// bare RSA operation of the same run, in CPU time.
 func BenchmarkDecodeRich(b *testing.B) {
 	for name, filter := range map[string]int{"plain": 0, "filter28KB": 650} {
 		b.Run(name, func(b *testing.B) {
@@ -51,13 +62,15 @@ func BenchmarkDecodeRich(b *testing.B) {
 			bare := rsaOperation(b)
 			b.ReportAllocs()
 			b.SetBytes(int64(len(body)))
+			begun := cpuTime(b)
 			for b.Loop() {
 				if r := w.decoder.Decode(b.Context(), body, nil); r.Items[0].Err != nil {
 					b.Fatal(r.Items[0].Err)
 				}
 			}
+			spent := cpuTime(b) - begun
 			bare = (bare + rsaOperation(b)) / 2
-			b.ReportMetric(float64(b.Elapsed())/float64(b.N)/float64(bare), "x-rsa")
+			b.ReportMetric(float64(spent)/float64(b.N)/float64(bare), "cpu/rsa")
 		})
 	}
 }

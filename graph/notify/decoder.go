@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 // Defaults of [Config].
 const (
 	DefaultMaxBody    = 64 << 20
+	DefaultMaxItems   = 50_000
 	DefaultMaxTokens  = 64
 	DefaultLeeway     = 2 * time.Minute
 	DefaultTokenCache = 256
@@ -52,6 +54,9 @@ type Config struct {
 	Pool *Pool
 	// MaxBody is the largest body read, in bytes. Default 64 MiB, well above what a receiver lets in.
 	MaxBody int
+	// MaxItems is how many items a body may hold. Default 50,000; Graph sends 2,000 at most that we
+	// know of.
+	MaxItems int
 	// MaxTokens is how many validation tokens a body may hold; Graph sends one per application
 	// and tenant in it. Default 64.
 	MaxTokens int
@@ -93,6 +98,9 @@ func (c *Config) defaults() error {
 	}
 	if c.MaxBody <= 0 {
 		c.MaxBody = DefaultMaxBody
+	}
+	if c.MaxItems <= 0 {
+		c.MaxItems = DefaultMaxItems
 	}
 	if c.MaxTokens <= 0 {
 		c.MaxTokens = DefaultMaxTokens
@@ -189,6 +197,15 @@ func (r *Result) Retry() (wait time.Duration, retry bool) {
 	return wait, retry
 }
 
+// EstimateWork is about how much CPU time it takes to decode a body: the RSA operations of its rich items.
+// It does not parse, and costs next to nothing.
+func EstimateWork(body []byte) time.Duration {
+	return time.Duration(len(body))*time.Nanosecond + time.Duration(bytes.Count(body, []byte(`"dataKey"`)))*rsaWork
+}
+
+// rsaWork is one RSA private operation at 2048 bits.
+const rsaWork = 700 * time.Microsecond
+
 // Decoder decodes the bodies of one account. It is safe for concurrent use and has no goroutines
 // outside of Decode.
 type Decoder struct {
@@ -219,8 +236,9 @@ func New(cfg Config) (*Decoder, error) {
 }
 
 // Decode reads a body. It never fails as a call: what is wrong is said in the Result, per item where it
-// can be. progress, if not nil, is called after each item that was decrypted or refused, never by two
-// goroutines at once; a caller that lends the body for a limited time can prolong it there.
+// can be. progress, if not nil, is called after each rich item that was taken through decryption, whatever
+// came out, and never by two goroutines at once: a caller that has the body for a limited time can
+// prolong it there. Items that are refused before cost no time to speak of.
 //
 // The work is done by this goroutine and by at most as many more as the pool has slots, all of which
 // have ended when Decode returns.
@@ -238,10 +256,13 @@ func (d *Decoder) decode(ctx context.Context, body []byte, progress func()) Resu
 	var raws []rawItem
 	out, err := walk(body, false, func(it *rawItem) bool {
 		raws = append(raws, *it)
-		return true
+		return len(raws) <= d.cfg.MaxItems
 	})
 	if err != nil {
 		return Result{Err: err, Oddities: out.oddities}
+	}
+	if len(raws) > d.cfg.MaxItems {
+		return Result{Err: fail(ReasonTooLarge, "value", fmt.Errorf("more than %d items", d.cfg.MaxItems))}
 	}
 	res := Result{Items: make([]Item, len(raws)), Oddities: out.oddities}
 	if !out.hasValue {
@@ -259,8 +280,11 @@ func (d *Decoder) decode(ctx context.Context, body []byte, progress func()) Resu
 		res.Tokens, err = d.verifyTokens(ctx, out.tokens)
 		d.decrypt(ctx, rich, raws, &res, err, progress)
 	}
-	if ctx.Err() != nil {
-		res.Err = fail(ReasonCancelled, "", context.Cause(ctx))
+	for i := range res.Items {
+		if ReasonOf(res.Items[i].Err) == ReasonCancelled {
+			res.Err = fail(ReasonCancelled, "", context.Cause(ctx))
+			break
+		}
 	}
 	return res
 }
@@ -331,7 +355,7 @@ func (it *rawItem) kind() Kind {
 		return Rich
 	case it.lifecycleEvent != "":
 		return Lifecycle
-	case it.changeType != "":
+	case it.changeType != "" || it.dataODataType != "":
 		return Basic
 	default:
 		return Ignored

@@ -175,6 +175,23 @@ func TestDecodeBodies(t *testing.T) {
 	assert.Equal(t, "bom", r.Oddities.String())
 }
 
+func TestDecodeMaxItems(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.MaxItems = 3 })
+	assert.NoError(t, w.decode([]byte(`{"value":[{},{},{}]}`)).Err)
+	r := w.decode([]byte(`{"value":[{},{}],"value":[{},{}]}`))
+	assert.Equal(t, ReasonTooLarge, ReasonOf(r.Err))
+	assert.Empty(t, r.Items)
+}
+
+func TestEstimateWork(t *testing.T) {
+	w := newWorld(t)
+	rich := richItem(alice, w.seal(alice, "Busy", "Busy"))
+	one := EstimateWork(bodyOf(t, nil, rich))
+	ten := EstimateWork(bodyOf(t, nil, repeat(rich, 10)...))
+	assert.InDelta(t, 10, float64(ten)/float64(one), 0.1)
+	assert.Less(t, EstimateWork([]byte(docBasic)), 10*time.Microsecond)
+}
+
 func TestDecodeWhoIsMeant(t *testing.T) {
 	w := newWorld(t)
 	big := strings.Repeat("%2737a10357-9c28-4cb8-8a4f-a85a1e9b5a7b%27,", 650)
@@ -235,6 +252,7 @@ func TestDecodeKinds(t *testing.T) {
 		{"unknown lifecycle event", map[string]any{"clientState": goodState, "lifecycleEvent": "unknownFutureValue"}, Lifecycle, ""},
 		{"content null", with(rich, map[string]any{"encryptedContent": json.RawMessage("null")}), Basic, ""},
 		{"another resource", with(rich, map[string]any{"resourceData": map[string]any{"@odata.type": "#Microsoft.Graph.chatMessage"}}), Ignored, ""},
+		{"no changeType, a presence", with(rich, map[string]any{"encryptedContent": nil, "changeType": nil}), Basic, ""},
 		{"nothing", map[string]any{"clientState": goodState}, Ignored, ""},
 		{"organizationId alone", with(rich, map[string]any{"tenantId": nil}), Rich, "organization_only"},
 		{"odd time", with(rich, map[string]any{"subscriptionExpirationDateTime": "tomorrow"}), Rich, "time"},

@@ -217,7 +217,7 @@ func (s *describer) item(raw *rawItem) ItemDescription {
 	it := newItem(raw)
 	d := ItemDescription{
 		Index: raw.index, Kind: it.Kind, SubscriptionID: raw.subscriptionID, TenantID: raw.tenantID, OrganizationID: raw.organizationID,
-		ChangeType: raw.changeType, LifecycleEvent: raw.lifecycleEvent, Resource: shorten(raw.resource), ResourceBytes: len(raw.resource),
+		ChangeType: raw.changeType, LifecycleEvent: raw.lifecycleEvent, Resource: shorten(raw.resource), ResourceBytes: raw.resourceBytes,
 		ODataType: raw.dataODataType, Expiration: it.Expiration, ExpirationText: raw.expiration,
 		Expired:     !it.Expiration.IsZero() && it.Expiration.Before(s.opts.Now),
 		ClientState: CheckUnchecked, Tenant: CheckUnchecked,

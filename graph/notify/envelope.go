@@ -19,7 +19,8 @@ type rawItem struct {
 	organizationID string
 	lifecycleEvent string
 	changeType     string
-	resource       string
+	resource       string // its first maxResource bytes
+	resourceBytes  int    // all of it, as written
 	expiration     string
 
 	hasResourceData bool
@@ -229,13 +230,17 @@ func (w *walker) text() (s string, ok bool, err error) {
 	if err != nil {
 		return "", false, err
 	}
+	return unquote(raw), true, nil
+}
+
+// unquote is what a JSON string stands for. The decoder has seen that it is one, so the only error left
+// is ill-formed UTF-8 (or an escape cut in two), which is replaced by U+FFFD and then matches nothing.
+func unquote(raw []byte) string {
 	if plain, is := unescaped(raw); is {
-		return strings.ToValidUTF8(string(plain), "\uFFFD"), true, nil
+		return strings.ToValidUTF8(string(plain), "\uFFFD")
 	}
-	// The decoder has seen that it is a string; the only error left is ill-formed UTF-8, which is
-	// replaced by U+FFFD and then matches nothing.
 	b, _ := jsontext.AppendUnquote(nil, raw)
-	return string(b), true, nil
+	return string(b)
 }
 
 // unescaped returns what is between the quotes when there is nothing to unescape there.
@@ -255,8 +260,7 @@ func memberName(raw []byte) string {
 		}
 		return ""
 	}
-	b, _ := jsontext.AppendUnquote(nil, raw) // as in text
-	return knownNames[string(b)]
+	return knownNames[unquote(raw)]
 }
 
 // dropTrailingCommas returns a copy of body without the commas that stand directly before a closing

@@ -57,7 +57,7 @@ func (w *walker) itemMember(it *rawItem, seen *uint, name string) error {
 	}
 	switch name {
 	case "resource":
-		return w.str(it, seen, seenResource, name, &it.resource)
+		return w.resource(it, seen)
 	case "subscriptionExpirationDateTime":
 		return w.str(it, seen, seenExpiration, name, &it.expiration)
 	case "resourceData":
@@ -85,6 +85,31 @@ func (w *walker) str(it *rawItem, seen *uint, bit uint, field string, to *string
 		return w.dec.SkipValue()
 	}
 }
+
+// resource reads the resource, and keeps only the beginning of a long one: with an echoed $filter every
+// item has 28 KB of it, which name nobody.
+func (w *walker) resource(it *rawItem, seen *uint) error {
+	if w.dec.PeekKind() != '"' {
+		return w.str(it, seen, seenResource, "resource", &it.resource)
+	}
+	if *seen&seenResource != 0 {
+		it.spoil(fail(ReasonMalformedItem, "resource", errTwice))
+	}
+	*seen |= seenResource
+	raw, err := w.dec.ReadValue()
+	if err != nil {
+		return err
+	}
+	it.resourceBytes = len(raw) - len(`""`)
+	if it.resourceBytes > maxResource {
+		raw = append(raw[:maxResource:maxResource], '"')
+	}
+	it.resource = unquote(raw)
+	return nil
+}
+
+// maxResource is how much of a resource is kept: enough for every form that names one user.
+const maxResource = 1024
 
 // sub reads a member that is an object or null; there tells whether it is an object.
 func (w *walker) sub(it *rawItem, seen *uint, bit uint, field string, member func(name string) error) (there bool, err error) {

@@ -145,6 +145,7 @@ func bodyOf(t testing.TB, tokens any, items ...any) []byte {
 
 // issuer signs validation tokens and serves its keys over HTTPS.
 type issuer struct {
+	t       testing.TB
 	server  *httptest.Server
 	fetches atomic.Int64
 	mu      sync.Mutex
@@ -153,7 +154,7 @@ type issuer struct {
 }
 
 func newIssuer(t testing.TB) *issuer {
-	i := &issuer{keys: make(map[string]map[string]any), status: http.StatusOK}
+	i := &issuer{t: t, keys: make(map[string]map[string]any), status: http.StatusOK}
 	i.publish("k1", &testKeys()["sign"].PublicKey)
 	i.server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		i.fetches.Add(1)
@@ -186,6 +187,13 @@ func (i *issuer) publish(kid string, public *rsa.PublicKey) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.keys[kid] = jwk(kid, public)
+	for _, private := range testKeys() {
+		if private.PublicKey.Equal(public) { // Microsoft's sets have the certificate beside the key
+			der := selfSigned(i.t, private, time.Now())
+			sum := sha1.Sum(der)
+			i.keys[kid]["x5c"], i.keys[kid]["x5t"] = []string{base64.StdEncoding.EncodeToString(der)}, base64.RawURLEncoding.EncodeToString(sum[:])
+		}
+	}
 }
 
 func (i *issuer) answer(status int) {

@@ -15,7 +15,7 @@ const (
 
 	// Of a body.
 	ReasonMalformedBody // not JSON
-	ReasonTooLarge      // above Config.MaxBody
+	ReasonTooLarge      // above Config.MaxBody or MaxItems
 	ReasonNoItems       // JSON without an array "value"
 	ReasonCancelled     // the context ended first; transient
 

@@ -19,12 +19,12 @@ func (it *rawItem) userOf() string {
 // userInResource is the user that the resource names, if it names one alone. Rich and multi-user
 // subscriptions echo the whole $filter there, so this is the last thing to look at.
 func (it *rawItem) userInResource() string {
+	if it.resourceBytes > maxResource {
+		return ""
+	}
 	path, query, _ := strings.Cut(it.resource, "?")
 	if query == "" {
 		return userInPath(path)
-	}
-	if len(query) > 256 { // more than one id, and not worth unescaping
-		return ""
 	}
 	filter, err := url.QueryUnescape(query)
 	if err != nil {
