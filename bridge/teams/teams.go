@@ -124,47 +124,46 @@ func (t *Teams) Clear(ctx context.Context, member string) error {
 }
 
 // Read reads members directly, ahead of all other reads unless ctx carries a priority of its own
-// ([graph.WithPriority]). The result holds those that Graph knows, keyed as they were asked for; each is
-// asked for once, in pages of 650. An error means that nothing was learnt: what other pages said is dropped, so that a
-// member that is missing is one that Graph left out.
+// ([graph.WithPriority]). The result is keyed as asked for; each member is asked for once, in pages of
+// 650. A member that is missing was not read: Graph left it out, or its page failed, and then the error
+// says why, beside what the other pages said. Errors are [graph.Error].
 func (t *Teams) Read(ctx context.Context, members []string) (map[string]presence.Pair, error) {
 	if graph.PriorityOf(ctx) == graph.PriorityNormal {
 		ctx = graph.WithPriority(ctx, graph.PriorityConfirm)
 	}
-	asked := make(map[string]string, len(members)) // lower case to as asked
+	asked := make(map[string][]string, len(members)) // by id in lower case: as asked for
 	ids := make([]string, 0, len(members))
 	for _, m := range members {
+		if m == "" {
+			continue
+		}
 		key := strings.ToLower(m)
-		if _, twice := asked[key]; !twice && m != "" {
-			asked[key] = m
+		if asked[key] == nil {
 			ids = append(ids, m)
 		}
+		asked[key] = append(asked[key], m)
 	}
 	pages, err := t.pages(ctx, ids)
-	if err != nil {
-		return nil, err
-	}
 	shown := make(map[string]presence.Pair, len(ids))
 	for _, page := range pages {
 		for _, p := range page {
-			if m, ok := asked[strings.ToLower(p.UserID)]; ok {
+			for _, m := range asked[strings.ToLower(p.UserID)] {
 				shown[m] = p.Pair
 			}
 		}
 	}
-	return shown, nil
+	return shown, err
 }
 
-// pages reads ids in pages of at most 650, some at once. The first failure ends all.
+// pages reads ids in pages of at most 650, some at once, and returns the first failure.
 func (t *Teams) pages(ctx context.Context, ids []string) ([][]graph.Presence, error) {
 	pages := make([][]graph.Presence, (len(ids)+graph.MaxPresences-1)/graph.MaxPresences)
-	group, ctx := errgroup.WithContext(ctx)
+	var group errgroup.Group
 	group.SetLimit(t.parallel)
 	for i := range pages {
 		part := ids[i*graph.MaxPresences : min((i+1)*graph.MaxPresences, len(ids))]
-		group.Go(func() error {
-			list, err := t.graph.Presences(ctx, part)
-			pages[i] = list
+		group.Go(func() (err error) {
+			pages[i], err = t.graph.Presences(ctx, part)
 			return err
 		})
 	}
