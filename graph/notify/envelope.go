@@ -63,6 +63,8 @@ type walker struct {
 	skip  int // items that were visited already, before the body was repaired
 	visit func(*rawItem) bool
 	out   *rawBody
+
+	current rawItem // visitors copy what they keep
 }
 
 // errStop ends a walk that its visitor no longer wants.
@@ -187,12 +189,13 @@ func (w *walker) items() error {
 	}
 	w.out.hasValue = true
 	return w.array(func() error {
-		item := rawItem{index: w.out.items}
-		if err := w.item(&item); err != nil {
+		item := &w.current
+		*item = rawItem{index: w.out.items}
+		if err := w.item(item); err != nil {
 			return err
 		}
 		w.out.items++
-		if item.index >= w.skip && !w.visit(&item) {
+		if item.index >= w.skip && !w.visit(item) {
 			return errStop
 		}
 		return nil
