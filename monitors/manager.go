@@ -410,7 +410,8 @@ func (m *Manager) byUPN(upn string) *monitor {
 	return nil
 }
 
-// Retry has a monitor that needs attention tried again at once, and one in a pause as well.
+// Retry has a monitor that needs attention tried again at once, and one in a pause as well. The Graph client
+// remembers a refusal for some seconds; if that is still in the way, the next try follows within a minute.
 func (m *Manager) Retry(upn string) error {
 	mo := m.byUPN(upn)
 	if mo == nil {

@@ -201,7 +201,7 @@ func (mo *monitor) checkNow() {
 func (mo *monitor) retryNow() {
 	mo.mu.Lock()
 	defer mo.mu.Unlock()
-	mo.retryAt = time.Time{}
+	mo.retryAt, mo.failures = time.Time{}, 0
 	if mo.rec.State == StateNeedsAttention {
 		mo.check = true
 	}

@@ -255,7 +255,7 @@ func (s *sweeper) result(r readResult, now time.Time) {
 	s.m.metrics.sweeps.WithLabelValues(e.Kind.String()).Inc()
 	b := r.batch
 	s.failures++
-	if e.Kind == Refused || e.Kind == Gone {
+	if (e.Kind == Refused || e.Kind == Gone) && aadsts(e.Code) == "" { // about the ids, not about the token
 		s.refused(b, r.err, now)
 		return
 	}
