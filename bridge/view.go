@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"presencebridge/bridge/presence"
 )
@@ -77,15 +78,17 @@ func (e *Engine) MemberCount() int {
 
 // Change is something that a resync changed.
 type Change struct {
-	Member string `json:"member"`
-	Side   string `json:"side"`
-	From   string `json:"from"`
-	To     string `json:"to"`
+	Member  string   `json:"member"`
+	Side    string   `json:"side"`
+	From    string   `json:"from"`
+	To      string   `json:"to"`
+	Because []Reason `json:"because,omitempty"`
 }
 
 // Resync reads both sides of these members in full and applies what follows (R11). progress is called with the
-// number of members that are done. It returns what changed, when every member is done or ctx ends.
-func (e *Engine) Resync(ctx context.Context, ids []string, progress func(done int)) ([]Change, error) {
+// number of members that are done and what changed for the last of them. It returns when every member is done or
+// ctx ends.
+func (e *Engine) Resync(ctx context.Context, ids []string, progress func(done int, changes []Change)) error {
 	if len(ids) > 1 {
 		if err := e.RefreshPBX(ctx); err != nil {
 			e.log.Warn("resync goes on without a pbx that could not be read", "error", err)
@@ -96,27 +99,23 @@ func (e *Engine) Resync(ctx context.Context, ids []string, progress func(done in
 	for i, id := range ids {
 		v, ok := e.Find(id)
 		if !ok {
-			return nil, fmt.Errorf("resync: there is no member %q", id)
+			return fmt.Errorf("resync: there is no member %q", id)
 		}
 		before[v.Member.ID] = v
 		ids[i] = v.Member.ID
 		waits[i] = e.settledAfter(ctx, v.Member.ID, ReadAgain{Teams: true, PBX: true})
 	}
-	var changes []Change
 	for i, id := range ids {
 		select {
 		case <-waits[i]:
 		case <-ctx.Done():
-			return changes, fmt.Errorf("resync: %d of %d members done: %w", i, len(ids), ctx.Err())
+			return fmt.Errorf("%d of %d members done: %w", i, len(ids), ctx.Err())
 		}
 		was := before[id]
 		now := e.view(was.Member)
-		changes = append(changes, changesBetween(&was.Record, &now.Record)...)
-		if progress != nil {
-			progress(i + 1)
-		}
+		progress(i+1, changesBetween(&was.Record, &now.Record))
 	}
-	return changes, nil
+	return nil
 }
 
 // settledAfter posts an event and returns a channel that is closed once the member has settled afterwards.
@@ -141,7 +140,7 @@ func (e *Engine) settledAfter(ctx context.Context, member string, ev Event) chan
 func changesBetween(was, now *Record) []Change {
 	var out []Change
 	if a, b := was.Teams.Shown, now.Teams.Shown; a != b {
-		out = append(out, Change{Member: now.Member, Side: "teams", From: a.String(), To: b.String()})
+		out = append(out, Change{Member: now.Member, Side: "teams", From: a.String(), To: b.String(), Because: now.Teams.Because})
 	}
 	for i := range now.Endpoints {
 		ep := &now.Endpoints[i]
@@ -150,7 +149,7 @@ func changesBetween(was, now *Record) []Change {
 			old = &EndpointSide{}
 		}
 		if a, b := old.shown(), ep.shown(); a != b {
-			out = append(out, Change{Member: now.Member, Side: "pbx." + ep.ID.String(), From: a, To: b})
+			out = append(out, Change{Member: now.Member, Side: "pbx." + ep.ID.String(), From: a, To: b, Because: ep.Because})
 		}
 	}
 	return out
@@ -171,3 +170,22 @@ func (ep *EndpointSide) ShownStatus() presence.Status {
 	}
 	return ep.Status
 }
+
+// LastSeen is when a PBX was last heard of.
+func (e *Engine) LastSeen(pbxName string) time.Time {
+	f := e.feeds[pbxName]
+	if f == nil || f.lastSeen.Load() == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, f.lastSeen.Load()).UTC()
+}
+
+// MemberIDs lists the members.
+func (e *Engine) MemberIDs() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Collect(maps.Keys(e.members))
+}
+
+// Context ends when the engine's run ends: for callers that have none of their own.
+func (e *Engine) Context() context.Context { return e.runContext() }

@@ -114,8 +114,6 @@ func (r SubscriptionRequest) check() string {
 		}
 	}
 	switch {
-	case !strings.HasPrefix(r.NotificationURL, "https://"), r.LifecycleURL != "" && !strings.HasPrefix(r.LifecycleURL, "https://"):
-		return "a notification URL is not https"
 	case len(r.ClientState) > 128:
 		return "the client state is longer than 128 characters"
 	case len(r.EncryptionCertificateID) > 128:

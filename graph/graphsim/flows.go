@@ -83,7 +83,7 @@ func (l *login) clientCredentials(a app, authenticated bool, r *http.Request) (m
 	if !authenticated {
 		return nil, aadsts(aadNoSecret)
 	}
-	if !strings.HasSuffix(r.PostForm.Get("scope"), "/.default") {
+	if !slices.ContainsFunc(strings.Fields(r.PostForm.Get("scope")), func(f string) bool { return strings.HasSuffix(f, "/.default") }) {
 		return nil, aadsts(aadScope)
 	}
 	return l.answer(l.issue(a, nil, nil, ""))

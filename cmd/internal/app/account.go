@@ -1,0 +1,282 @@
+package app
+
+import (
+	"context"
+	"crypto/rsa"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"presencebridge/bridge"
+	"presencebridge/bridge/bus"
+	"presencebridge/bridge/directory"
+	"presencebridge/bridge/pbx/micollab"
+	"presencebridge/bridge/policy"
+	"presencebridge/bridge/teams"
+	"presencebridge/cmd/internal/config"
+	"presencebridge/graph"
+	"presencebridge/graph/notify"
+	"presencebridge/monitors"
+	"presencebridge/monitors/wire"
+	"presencebridge/webhook"
+)
+
+// account is everything that one tenant needs, in the process that owns it.
+type account struct {
+	app  *App
+	name string
+	cfg  *config.Account
+	log  *slog.Logger
+
+	graph    *graph.Client
+	engine   *bridge.Engine
+	monitors *monitors.Manager
+	decoder  *notify.Decoder
+	certs    *notify.Keyring
+	dir      *directoryLoop
+	resyncs  *resyncs
+	pbxs     []*micollab.Client
+	loaded   atomic.Bool
+
+	stopCommands func() // nil until commands are served
+}
+
+func newAccount(app *App, cfg *config.Account) (*account, error) {
+	a := &account{app: app, name: cfg.Name, cfg: cfg, log: app.log.With("account", cfg.Name)}
+	for _, build := range []func() error{a.buildGraph, a.buildEngine, a.buildMonitors, a.buildDecoder, a.buildDirectory} {
+		if err := build(); err != nil {
+			return nil, err
+		}
+	}
+	a.resyncs = newResyncs(a)
+	return a, nil
+}
+
+func (a *account) buildGraph() error {
+	g := a.cfg.Graph
+	cfg := graph.Config{
+		Account: a.name, TenantID: g.TenantID, ClientID: g.ClientID, Cloud: graph.Cloud(g.Cloud),
+		Endpoints: graph.Endpoints{Login: g.Endpoints.Login, Graph: g.Endpoints.Graph, CAFile: g.Endpoints.CAFile},
+		Budgets: graph.Budgets{
+			Reads:  graph.Budget{Limit: a.cfg.Budgets.Reads, Window: 30 * time.Second},
+			Writes: graph.Budget{Limit: a.cfg.Budgets.Writes, Window: 30 * time.Second, Max: 10_000},
+		},
+		Log: a.log, Metrics: a.app.registry,
+	}
+	if g.CertificateFile != "" {
+		cfg.Certificate = graph.CertificateFile(g.CertificateFile)
+	} else {
+		cfg.ClientSecret = graph.SecretFile(g.ClientSecretFile)
+	}
+	if g.CertificatePasswordFile != "" {
+		cfg.CertificatePassword = graph.SecretFile(g.CertificatePasswordFile)
+	}
+	client, err := graph.New(cfg)
+	a.graph = client
+	return err
+}
+
+func (a *account) buildEngine() error {
+	pol, err := accountPolicy(a.cfg)
+	if err != nil {
+		return err
+	}
+	t, err := teams.New(teams.Config{Graph: a.graph})
+	if err != nil {
+		return err
+	}
+	pbxs := map[string]bridge.PBX{}
+	for i := range a.cfg.PBX {
+		p := &a.cfg.PBX[i]
+		conn, err := a.connector(p)
+		if err != nil {
+			return fmt.Errorf("pbx %s: %w", p.Name, err)
+		}
+		a.pbxs = append(a.pbxs, conn)
+		pbxs[p.Name] = bridge.PBX{
+			Connector: conn, WritesPerSecond: p.WritesPerSecond, SnapshotInterval: p.SnapshotInterval,
+			Settle: p.Settle, Timeout: p.Timeout,
+		}
+	}
+	cfg := bridge.Config{
+		Account: a.name, Store: recordStore{bucket: a.app.bus.Bucket(bus.State), account: a.name}, Teams: t, PBX: pbxs,
+		Rules: bridge.Rules{
+			Policy: pol, Lease: a.cfg.Lease, TeamsSettle: a.cfg.Teams.Settle, HoldDown: a.cfg.HoldDown, LandGrace: a.cfg.WriteGrace,
+		},
+		TeamsWrites: a.cfg.Budgets.Writes, ReadWindow: a.app.opts.ReadWindow, OnSnapshot: a.onSnapshot,
+		Log: a.log, Metrics: a.app.registry,
+	}
+	if a.app.opts.Config.History > 0 {
+		cfg.Feed = feed{bus: a.app.bus, account: a.name}
+	}
+	if f := a.app.opts.OnLatency; f != nil {
+		cfg.OnLatency = func(side string, path bridge.Path, d time.Duration) { f(a.name, side, path, d) }
+	}
+	a.engine, err = bridge.New(cfg)
+	return err
+}
+
+// accountPolicy is the configured policy, or the preset of the first PBX's type.
+func accountPolicy(cfg *config.Account) (*policy.Policy, error) {
+	if len(cfg.Policy.YAML) > 0 {
+		return policy.Parse(cfg.Policy.YAML)
+	}
+	preset := "micollab"
+	if len(cfg.PBX) > 0 {
+		preset = cfg.PBX[0].Type
+	}
+	return policy.Parse([]byte("preset: " + preset))
+}
+
+func (a *account) connector(p *config.PBX) (*micollab.Client, error) {
+	return micollab.New(micollab.Config{
+		Account: a.name, Name: p.Name, URL: p.URL, CAFile: p.CAFile, Timeout: p.Timeout,
+		Token:        func() (string, error) { return config.ReadSecret(p.TokenFile) },
+		LearntClient: clientFile(filepath.Join(a.app.opts.Config.DataDir, "pbx-client."+a.name+"."+p.Name)),
+		Log:          a.log.With("pbx", p.Name), Metrics: a.app.registry,
+	})
+}
+
+// clientFile keeps the name under which a PBX knows us.
+type clientFile string
+
+// Load returns the name, "" if none was saved.
+func (f clientFile) Load() (string, error) {
+	b, err := os.ReadFile(string(f))
+	if errors.Is(err, os.ErrNotExist) {
+		return "", nil
+	}
+	return strings.TrimSpace(string(b)), err
+}
+
+// Save keeps the name.
+func (f clientFile) Save(name string) error {
+	if err := os.MkdirAll(filepath.Dir(string(f)), 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(string(f), []byte(name+"\n"), 0o600)
+}
+
+func (a *account) buildMonitors() error {
+	var err error
+	a.monitors, err = monitors.New(monitors.Config{
+		Account: a.name, Monitors: a.cfg.MonitorUPNs(), Graph: wire.Graph(a.graph), Store: wire.Store(a.app.bus.Bucket(bus.Monitors)),
+		Sealer: a.app.keys, Sink: sink{a}, TenantID: a.cfg.Graph.TenantID, ClientID: a.cfg.Graph.ClientID,
+		PublicURL:       a.app.opts.Config.PublicURL,
+		NewClientState:  func() (string, error) { return webhook.NewClientState(a.app.webhook, a.name) },
+		NoSubscriptions: !a.graph.Cloud().Subscriptions, SweepInterval: a.cfg.Sweep.Interval,
+		PolledInterval: a.cfg.Sweep.PolledInterval, Lease: a.cfg.Lease, Log: a.log, Metrics: a.app.registry,
+	})
+	if err == nil && !a.graph.Cloud().Subscriptions {
+		a.log.Warn("this cloud has no presence subscriptions: every member is polled", "cloud", a.cfg.Graph.Cloud)
+	}
+	return err
+}
+
+func (a *account) buildDecoder() error {
+	urls := a.graph.ValidationKeysURLs()
+	keys, err := notify.NewKeySource(notify.KeySourceConfig{
+		URLV2: urls[0], URLV1: urls[1], Client: a.graph.HTTPClient(), Log: a.log,
+	})
+	if err != nil {
+		return err
+	}
+	if a.certs, err = notify.NewKeyring(); err != nil {
+		return err
+	}
+	issuers := notify.GlobalIssuers()
+	switch graph.Cloud(a.cfg.Graph.Cloud) {
+	case graph.CloudUSGovL4, graph.CloudUSGovL5:
+		issuers = notify.USGovIssuers()
+	case graph.CloudChina:
+		issuers = notify.ChinaIssuers()
+	case graph.CloudGlobal, "":
+	}
+	a.decoder, err = notify.New(notify.Config{
+		Account: a.name, TenantID: a.cfg.Graph.TenantID, Audiences: []string{a.cfg.Graph.ClientID}, Issuers: issuers,
+		Keys: keys, Certificates: a.certs, Pool: a.app.pool, Log: a.log, Metrics: a.app.registry,
+		CheckClientState: func(s string) bool { return webhook.CheckClientState(a.app.webhook, a.name, s) },
+	})
+	return err
+}
+
+func (a *account) buildDirectory() error {
+	keeper, err := directory.NewKeeper(directory.KeeperConfig{
+		Account: a.name, Store: directoryStore{a.app.bus.Bucket(bus.Directory)}, Log: a.log, Metrics: a.app.registry,
+	})
+	if err != nil {
+		return err
+	}
+	a.dir = newDirectoryLoop(a, keeper)
+	return nil
+}
+
+// setCertificates gives the decoder the keys of the account's encryption certificates.
+func (a *account) setCertificates(keys map[string]*rsa.PrivateKey) error {
+	certs := make([]notify.Certificate, 0, len(keys))
+	for id, key := range keys {
+		certs = append(certs, notify.Certificate{ID: id, Key: key})
+	}
+	return a.certs.Set(certs...)
+}
+
+// prepare reads what is stored, and from then on answers administrators.
+func (a *account) prepare(ctx context.Context) error {
+	if err := a.engine.Load(ctx); err != nil {
+		return fmt.Errorf("account %s: read the records: %w", a.name, err)
+	}
+	if err := a.monitors.Prepare(ctx); err != nil {
+		return fmt.Errorf("account %s: read the monitors: %w", a.name, err)
+	}
+	if err := a.setCertificates(a.monitors.DecryptionKeys()); err != nil {
+		return err
+	}
+	stop, err := a.app.bus.ServeCommands(a.name, a.command)
+	a.stopCommands = stop
+	a.loaded.Store(err == nil)
+	return err
+}
+
+// run carries the account until ctx ends. Only programming and storage errors end it before.
+func (a *account) run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return a.engine.Run(ctx) })
+	g.Go(func() error {
+		a.engine.Recover(ctx)
+		return a.dir.run(ctx)
+	})
+	g.Go(func() error { return a.monitors.Run(ctx) })
+	g.Go(func() error { return a.intake(ctx) })
+	g.Go(func() error { return a.resyncs.run(ctx) })
+	return g.Wait()
+}
+
+func (a *account) ready() error {
+	switch {
+	case !a.loaded.Load():
+		return errors.New("the records are being read")
+	case !a.dir.known():
+		return errors.New("the members are not known yet: neither the tenant's users nor a stored list could be read")
+	default:
+		return nil
+	}
+}
+
+func (a *account) close() {
+	if a.stopCommands != nil {
+		a.stopCommands()
+	}
+	for _, p := range a.pbxs {
+		p.Close()
+	}
+	if a.graph != nil {
+		a.graph.Close()
+	}
+}

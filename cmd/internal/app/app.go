@@ -1,0 +1,313 @@
+// Package app wires the parts into a running bridge: the bus, the public receiver, the admin listener, and
+// for every account its engine, connectors, monitors and directory. An App is a value: [Start] it, ask it for
+// its addresses, stop it. Tests start the real one on port 0.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+
+	"presencebridge/bridge"
+	"presencebridge/bridge/bus"
+	"presencebridge/bridge/console"
+	"presencebridge/bridge/keyring"
+	"presencebridge/cmd/internal/config"
+	"presencebridge/graph/notify"
+	"presencebridge/webhook"
+)
+
+// closeTimeout bounds the draining of the bus at the end.
+const closeTimeout = 15 * time.Second
+
+// Options say what to run.
+type Options struct {
+	Config  *config.Config
+	Roles   []config.Role // nil: all
+	Version string
+	Log     *slog.Logger // nil: discard
+
+	// WebhookListener and AdminListener are used instead of Config.Listen when set.
+	WebhookListener, AdminListener net.Listener
+	// OnLatency is told of the bridge's own share of the latency of every write that an observation caused.
+	OnLatency func(account, side string, path bridge.Path, d time.Duration)
+	// ReadWindow is how long confirming reads wait for each other. 0: 100 ms.
+	ReadWindow time.Duration
+	// DirectoryInterval is how often the tenant's users are listed. 0: 10 min.
+	DirectoryInterval time.Duration
+}
+
+// App is a running bridge.
+type App struct {
+	opts     Options
+	log      *slog.Logger
+	registry *prometheus.Registry
+	bus      *bus.Bus
+	keys     *keyring.Keyring // nil without the engine role
+	webhook  []byte           // the key of clientState
+	pool     *notify.Pool
+	accounts map[string]*account
+	token    string
+
+	webhookLn, adminLn net.Listener
+	cancel             context.CancelFunc
+	done               chan struct{}
+	err                error
+}
+
+// Start starts a bridge. An error means that it cannot run as configured; what is remote and unreachable is no
+// error, it is tried again for as long as the bridge runs.
+func Start(ctx context.Context, opts Options) (*App, error) {
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	if len(opts.Roles) == 0 {
+		opts.Roles = config.AllRoles()
+	}
+	if opts.DirectoryInterval == 0 {
+		opts.DirectoryInterval = 10 * time.Minute
+	}
+	a := &App{
+		opts: opts, log: opts.Log, registry: prometheus.NewRegistry(), pool: notify.NewPool(0),
+		accounts: map[string]*account{}, done: make(chan struct{}),
+	}
+	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if err := a.open(ctx); err != nil {
+		return nil, errors.Join(err, a.closeAll())
+	}
+	runCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	a.cancel = cancel
+	g, gctx := errgroup.WithContext(runCtx)
+	if err := a.serve(gctx, g); err != nil {
+		cancel()
+		return nil, errors.Join(err, g.Wait(), a.closeAll())
+	}
+	go func() {
+		defer close(a.done)
+		err := g.Wait()
+		if errors.Is(err, context.Canceled) {
+			err = nil
+		}
+		a.err = errors.Join(err, a.closeAll())
+	}()
+	return a, nil
+}
+
+func (a *App) has(r config.Role) bool { return slices.Contains(a.opts.Roles, r) }
+
+// open opens what everything else needs: keys, listeners, the bus, the accounts.
+func (a *App) open(ctx context.Context) error {
+	if err := a.openKeys(); err != nil {
+		return err
+	}
+	if err := a.listen(ctx); err != nil {
+		return err
+	}
+	cfg := a.opts.Config
+	b, err := bus.Open(ctx, bus.Config{
+		URL: cfg.NATS.URL, CredentialsFile: cfg.NATS.CredentialsFile, CAFile: cfg.NATS.CAFile,
+		Sync: bus.Sync(cfg.NATS.Sync), MaxStore: int64(cfg.NATS.MaxStore), MinFree: floor(cfg.NATS.MinFree),
+		DataDir: cfg.DataDir, History: cfg.History, Log: a.log, Metrics: a.registry,
+	})
+	if err != nil {
+		return err
+	}
+	a.bus = b
+	if !a.has(config.RoleEngine) {
+		return nil
+	}
+	for i := range cfg.Accounts {
+		acc, err := newAccount(a, &cfg.Accounts[i])
+		if err != nil {
+			return fmt.Errorf("account %s: %w", cfg.Accounts[i].Name, err)
+		}
+		a.accounts[cfg.Accounts[i].Name] = acc
+	}
+	return nil
+}
+
+// floor keeps "no floor" apart from the bus's default.
+func floor(s config.Size) int64 {
+	if s == 0 {
+		return -1
+	}
+	return int64(s)
+}
+
+// openKeys opens the keys that this process's roles need, and no others.
+func (a *App) openKeys() error {
+	cfg := a.opts.Config
+	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
+		return fmt.Errorf("data_dir: %w; choose a folder that the bridge may write to", err)
+	}
+	if a.has(config.RoleEngine) || (a.has(config.RoleWebhook) && cfg.WebhookKeyFile == "") {
+		file, create := cfg.MasterKey()
+		keys, err := keyring.OpenOrCreate(file, create)
+		if err != nil {
+			return err
+		}
+		a.keys = keys
+		a.webhook = keys.Derive(keyring.PurposeWebhook)
+	}
+	if cfg.WebhookKeyFile != "" && (a.has(config.RoleEngine) || a.has(config.RoleWebhook)) {
+		key, err := keyring.ReadKey(cfg.WebhookKeyFile)
+		if err != nil {
+			return err
+		}
+		a.webhook = key
+	}
+	if !a.has(config.RoleConsole) {
+		return nil
+	}
+	file, create := cfg.AdminToken()
+	var err error
+	if create {
+		a.token, err = console.LoadOrCreateToken(filepath.Dir(file))
+	} else {
+		a.token, err = console.LoadToken(file)
+	}
+	return err
+}
+
+func (a *App) listen(ctx context.Context) error {
+	var lc net.ListenConfig
+	open := func(role config.Role, given net.Listener, key, addr string) (net.Listener, error) {
+		if !a.has(role) || given != nil {
+			return given, nil
+		}
+		ln, err := lc.Listen(ctx, "tcp", addr)
+		if err != nil {
+			return nil, fmt.Errorf("listen.%s: %w; choose an address that is free, or stop what listens there", key, err)
+		}
+		return ln, nil
+	}
+	var err error
+	if a.webhookLn, err = open(config.RoleWebhook, a.opts.WebhookListener, "webhook", a.opts.Config.Listen.Webhook); err != nil {
+		return err
+	}
+	a.adminLn, err = open(config.RoleConsole, a.opts.AdminListener, "admin", a.opts.Config.Listen.Admin)
+	return err
+}
+
+// serve starts everything. The receiver comes first: Graph validates it while a subscription is made.
+func (a *App) serve(ctx context.Context, g *errgroup.Group) error {
+	if a.has(config.RoleWebhook) {
+		r, err := a.newReceiver()
+		if err != nil {
+			return err
+		}
+		g.Go(func() error { return r.Serve(ctx, a.webhookLn) })
+	}
+	if a.has(config.RoleConsole) {
+		c, err := a.newConsole()
+		if err != nil {
+			return err
+		}
+		g.Go(func() error { return c.Serve(ctx, a.adminLn) })
+	}
+	for _, acc := range a.accounts {
+		if err := acc.prepare(ctx); err != nil {
+			return err
+		}
+		g.Go(func() error { return acc.run(ctx) })
+	}
+	return nil
+}
+
+func (a *App) newReceiver() (*webhook.Receiver, error) {
+	cfg := a.opts.Config
+	names := make([]string, 0, len(cfg.Accounts))
+	for i := range cfg.Accounts {
+		names = append(names, cfg.Accounts[i].Name)
+	}
+	return webhook.New(webhook.Config{
+		Accounts: names, Key: a.webhook, Store: a.bus, MaxBody: int64(cfg.Webhook.MaxBody), Deadline: cfg.Webhook.Deadline,
+		MaxInFlight:     max(webhook.DefaultMaxInFlight, int64(cfg.Webhook.MaxBody)),
+		CertificateFile: cfg.TLS.CertificateFile, KeyFile: cfg.TLS.KeyFile, Log: a.log, Metrics: a.registry,
+	})
+}
+
+func (a *App) newConsole() (*console.Console, error) {
+	checks := []console.ReadyCheck{{Name: "bus", Check: func(context.Context) error { return a.bus.Ready() }}}
+	for name, acc := range a.accounts {
+		checks = append(checks, console.ReadyCheck{Name: "account " + name, Check: func(context.Context) error { return acc.ready() }})
+	}
+	return console.New(console.Config{
+		Backend: &backend{app: a}, Token: a.token, Checks: checks, Gatherer: a.registry, Metrics: a.registry,
+		Version: a.opts.Version, Log: a.log,
+	})
+}
+
+// WebhookAddr is where the public receiver listens, "" without that role.
+func (a *App) WebhookAddr() string { return addr(a.webhookLn) }
+
+// AdminAddr is where the admin listener listens, "" without that role.
+func (a *App) AdminAddr() string { return addr(a.adminLn) }
+
+func addr(ln net.Listener) string {
+	if ln == nil {
+		return ""
+	}
+	return ln.Addr().String()
+}
+
+// AdminToken is the bearer token of the admin API.
+func (a *App) AdminToken() string { return a.token }
+
+// Registry holds the metrics.
+func (a *App) Registry() *prometheus.Registry { return a.registry }
+
+// Engine is an account's engine, nil if this process does not own the account.
+func (a *App) Engine(name string) *bridge.Engine {
+	if acc := a.accounts[name]; acc != nil {
+		return acc.engine
+	}
+	return nil
+}
+
+// Done is closed when the bridge has ended, by Stop or by itself.
+func (a *App) Done() <-chan struct{} { return a.done }
+
+// Stop ends the bridge and returns what went wrong with it, if anything did. A context that ends first leaves
+// the end unattended.
+func (a *App) Stop(ctx context.Context) error {
+	a.cancel()
+	select {
+	case <-a.done:
+		return a.err
+	case <-ctx.Done():
+		return fmt.Errorf("the bridge did not stop in time: %w", ctx.Err())
+	}
+}
+
+// closeAll closes what open opened, in reverse order.
+func (a *App) closeAll() error {
+	for _, acc := range a.accounts {
+		acc.close()
+	}
+	var errs []error
+	if a.bus != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+		defer cancel()
+		errs = append(errs, a.bus.Close(ctx))
+	}
+	for _, ln := range []net.Listener{a.webhookLn, a.adminLn} {
+		if ln == nil {
+			continue
+		}
+		if err := ln.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,178 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"presencebridge/bridge/bus"
+	"presencebridge/bridge/console"
+	"presencebridge/bridge/console/client/api"
+)
+
+const (
+	// commandTimeout bounds a command that does not wait for anything.
+	commandTimeout = 10 * time.Second
+	// waitSlice is how long the owner of an account is asked to wait for news at a time.
+	waitSlice = 2 * time.Second
+	// resyncPoll is how often a resync is asked how far it is.
+	resyncPoll = 200 * time.Millisecond
+)
+
+// backend is the bridge as the admin listener sees it: whatever concerns an account is asked of its owner over
+// the bus, be it this process or another.
+type backend struct{ app *App }
+
+// ask sends a command to the owner of an account.
+func (b *backend) ask(ctx context.Context, account string, c command) (reply, error) {
+	if !b.configured(account) {
+		return reply{}, console.NotFound("there is no account %q; GET /api/v1/accounts lists them", account)
+	}
+	req, err := json.Marshal(c)
+	if err != nil {
+		return reply{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
+	data, err := b.app.bus.Command(ctx, account, req)
+	switch {
+	case errors.Is(err, bus.ErrNoOwner):
+		return reply{}, console.Unavailable("no replica runs the account %s at the moment", account)
+	case errors.Is(err, bus.ErrBusy), errors.Is(err, context.DeadlineExceeded):
+		return reply{}, console.Unavailable("the owner of the account %s does not answer: %v", account, err)
+	case err != nil:
+		return reply{}, err
+	}
+	var r reply
+	if err := json.Unmarshal(data, &r); err != nil {
+		return reply{}, err
+	}
+	return r, consoleError(r.Error)
+}
+
+func consoleError(e *replyError) error {
+	if e == nil {
+		return nil
+	}
+	switch e.Kind {
+	case "not_found":
+		return console.NotFound("%s", e.Text)
+	case "conflict":
+		return console.Conflict("%s", e.Text)
+	case "invalid":
+		return console.Invalid("%s", e.Text)
+	case "unavailable":
+		return console.Unavailable("%s", e.Text)
+	}
+	return e
+}
+
+func (b *backend) configured(account string) bool {
+	for i := range b.app.opts.Config.Accounts {
+		if b.app.opts.Config.Accounts[i].Name == account {
+			return true
+		}
+	}
+	return false
+}
+
+// Accounts implements console.Backend. An account that nobody runs is listed without figures.
+func (b *backend) Accounts(ctx context.Context) ([]api.Account, error) {
+	out := []api.Account{}
+	for i := range b.app.opts.Config.Accounts {
+		acc := &b.app.opts.Config.Accounts[i]
+		r, err := b.ask(ctx, acc.Name, command{Op: "account"})
+		if err != nil || r.Account == nil {
+			b.app.log.Warn("account could not be asked", "account", acc.Name, "error", err)
+			out = append(out, api.Account{Name: acc.Name, TenantID: acc.Graph.TenantID, PBXs: []api.PBX{}})
+			continue
+		}
+		out = append(out, *r.Account)
+	}
+	return out, nil
+}
+
+// Members implements console.Backend.
+func (b *backend) Members(ctx context.Context, account string, q console.MemberQuery) (api.Members, error) {
+	r, err := b.ask(ctx, account, command{Op: "members", Query: &q})
+	if err != nil || r.Members == nil {
+		return api.Members{}, err
+	}
+	return *r.Members, nil
+}
+
+// Member implements console.Backend.
+func (b *backend) Member(ctx context.Context, account, key string) (api.Member, error) {
+	r, err := b.ask(ctx, account, command{Op: "member", Key: key})
+	if err != nil || r.Member == nil {
+		return api.Member{}, err
+	}
+	return *r.Member, nil
+}
+
+// Monitors implements console.Backend.
+func (b *backend) Monitors(ctx context.Context, account string) ([]api.Monitor, error) {
+	r, err := b.ask(ctx, account, command{Op: "monitors"})
+	if r.Monitors == nil {
+		r.Monitors = []api.Monitor{}
+	}
+	return r.Monitors, err
+}
+
+// Authorize implements console.Backend.
+func (b *backend) Authorize(ctx context.Context, account, upn string) (api.Authorization, error) {
+	r, err := b.ask(ctx, account, command{Op: "authorize", Key: upn})
+	if err != nil || r.Authorization == nil {
+		return api.Authorization{}, err
+	}
+	return *r.Authorization, nil
+}
+
+// Authorization implements console.Backend.
+func (b *backend) Authorization(ctx context.Context, account, id string, wait time.Duration) (api.Authorization, error) {
+	until := time.Now().Add(wait)
+	for {
+		slice := min(max(time.Until(until), 0), waitSlice)
+		r, err := b.ask(ctx, account, command{Op: "authorization", Key: id, WaitMS: slice.Milliseconds()})
+		if err != nil || r.Authorization == nil {
+			return api.Authorization{}, err
+		}
+		if !r.Authorization.Pending() || !time.Now().Before(until) || ctx.Err() != nil {
+			return *r.Authorization, nil
+		}
+	}
+}
+
+// Resync implements console.Backend.
+func (b *backend) Resync(ctx context.Context, account, member string, report func(console.Progress)) error {
+	r, err := b.ask(ctx, account, command{Op: "resync", Key: member})
+	if err != nil || r.Resync == nil {
+		return err
+	}
+	id, told := r.Resync.ID, 0
+	ticker := time.NewTicker(resyncPoll)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			stopCtx := context.WithoutCancel(ctx)
+			_, err := b.ask(stopCtx, account, command{Op: "resync_stop", Key: id})
+			return errors.Join(ctx.Err(), err)
+		}
+		r, err := b.ask(ctx, account, command{Op: "resync_state", Key: id, Since: told})
+		if err != nil || r.Resync == nil {
+			return err
+		}
+		st := r.Resync
+		told += len(st.Changed)
+		report(console.Progress{Done: st.Done, Total: st.Total, Changed: st.Changed})
+		if st.Finished && len(st.Changed) == 0 {
+			if st.Error != "" {
+				return console.Unavailable("%s", st.Error)
+			}
+			return nil
+		}
+	}
+}

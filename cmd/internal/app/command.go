@@ -1,0 +1,134 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"presencebridge/bridge/console"
+	"presencebridge/bridge/console/client/api"
+	"presencebridge/monitors"
+)
+
+// command is what an administrator orders, on its way to the owner of the account (cmd.v1.<account>).
+type command struct {
+	Op     string               `json:"op"`
+	Key    string               `json:"key,omitempty"` // a member's id, UPN or mail; a monitor's UPN; an id of a sign-in or job
+	Query  *console.MemberQuery `json:"query,omitempty"`
+	WaitMS int64                `json:"wait_ms,omitempty"`
+	Since  int                  `json:"since,omitempty"` // changes of a resync that were told already
+}
+
+// reply answers a command.
+type reply struct {
+	Error         *replyError        `json:"error,omitempty"`
+	Account       *api.Account       `json:"account,omitempty"`
+	Members       *api.Members       `json:"members,omitempty"`
+	Member        *api.Member        `json:"member,omitempty"`
+	Monitors      []api.Monitor      `json:"monitors,omitempty"`
+	Authorization *api.Authorization `json:"authorization,omitempty"`
+	Resync        *resyncState       `json:"resync,omitempty"`
+}
+
+// replyError is an error on its way back; its kind decides about the status that the caller sees.
+type replyError struct {
+	Kind string `json:"kind"` // not_found, conflict, invalid, unavailable, or internal
+	Text string `json:"text"`
+}
+
+func (e *replyError) Error() string { return e.Text }
+
+func fail(kind, format string, args ...any) error {
+	return &replyError{Kind: kind, Text: fmt.Sprintf(format, args...)}
+}
+
+// command carries one out.
+func (a *account) command(ctx context.Context, req []byte) []byte {
+	var (
+		c command
+		r reply
+	)
+	err := json.Unmarshal(req, &c)
+	if err == nil {
+		r, err = a.carryOut(ctx, c)
+	}
+	if err != nil {
+		var re *replyError
+		if !errors.As(err, &re) {
+			re = &replyError{Kind: "internal", Text: err.Error()}
+		}
+		r = reply{Error: re}
+	}
+	data, err := json.Marshal(r)
+	if err != nil {
+		a.log.Error("answer to a command cannot be written", "op", c.Op, "error", err)
+		return []byte(`{"error":{"kind":"internal","text":"the answer could not be written"}}`)
+	}
+	return data
+}
+
+func (a *account) carryOut(ctx context.Context, c command) (reply, error) {
+	switch c.Op {
+	case "account":
+		return reply{Account: a.describe()}, nil
+	case "members":
+		q := console.MemberQuery{Limit: api.DefaultLimit}
+		if c.Query != nil {
+			q = *c.Query
+		}
+		return reply{Members: a.members(q)}, nil
+	case "member":
+		m, err := a.member(c.Key)
+		return reply{Member: m}, err
+	case "monitors":
+		return reply{Monitors: a.monitorList()}, nil
+	case "authorize":
+		f, err := a.monitors.Authorize(ctx, c.Key)
+		switch {
+		case errors.Is(err, monitors.ErrUnknownMonitor):
+			return reply{}, fail("not_found", "%s is not among the account's monitors: add it to accounts[%s].monitors and restart", c.Key, a.name)
+		case err != nil:
+			return reply{}, fail("unavailable", "the sign-in could not be started: %v", err)
+		}
+		return reply{Authorization: a.authorization(f)}, nil
+	case "authorization":
+		return a.awaitAuthorization(ctx, c)
+	case "resync":
+		st, err := a.resyncs.start(c.Key)
+		return reply{Resync: st}, err
+	case "resync_state":
+		st, err := a.resyncs.state(c.Key, c.Since)
+		return reply{Resync: st}, err
+	case "resync_stop":
+		a.resyncs.stop(c.Key)
+		return reply{}, nil
+	default:
+		return reply{}, fail("invalid", "this replica does not know the command %q", c.Op)
+	}
+}
+
+// awaitAuthorization waits a moment for news: the caller asks again.
+func (a *account) awaitAuthorization(ctx context.Context, c command) (reply, error) {
+	f, ok := a.monitors.Authorization(c.Key)
+	if !ok {
+		return reply{}, fail("not_found", "there is no sign-in %s: it may have been superseded, or the bridge was restarted", c.Key)
+	}
+	if f.State == monitors.FlowPending && c.WaitMS > 0 {
+		wctx, cancel := context.WithTimeout(ctx, time.Duration(c.WaitMS)*time.Millisecond)
+		defer cancel()
+		if later, err := a.monitors.AwaitAuthorization(wctx, c.Key); err == nil {
+			f = later
+		}
+	}
+	return reply{Authorization: a.authorization(f)}, nil
+}
+
+func (a *account) authorization(f monitors.Flow) *api.Authorization {
+	out := &api.Authorization{ID: f.ID, Account: a.name, UPN: f.UPN, State: string(f.State), Message: f.Text}
+	if f.State == monitors.FlowPending {
+		out.UserCode, out.VerificationURI, out.ExpiresAt = f.UserCode, f.VerificationURI, f.ExpiresAt
+	}
+	return out
+}

@@ -1,0 +1,104 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"presencebridge/bridge"
+	"presencebridge/bridge/bus"
+	"presencebridge/graph/notify"
+)
+
+// rsaWork is what one rich item costs: an RSA private operation at 2048 bits.
+const rsaWork = 700 * time.Microsecond
+
+// work estimates a body by its encrypted items.
+func work(body []byte) time.Duration {
+	return time.Duration(bytes.Count(body, []byte(`"encryptedContent"`))) * rsaWork
+}
+
+// decoded is a body on its way from decryption to the engine.
+type decoded struct {
+	body   *bus.Body
+	result chan notify.Result
+}
+
+// intake takes the account's notifications off the bus. Bodies are decrypted side by side, in the pool that is
+// bounded to the CPUs, and folded in the order of their arrival.
+func (a *account) intake(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	queue := make(chan decoded, 16)
+	g.Go(func() error {
+		defer close(queue)
+		return a.app.bus.Consume(ctx, a.name, work, func(b *bus.Body) {
+			d := decoded{body: b, result: make(chan notify.Result, 1)}
+			g.Go(func() error {
+				d.result <- a.decoder.Decode(ctx, b.Data, b.Progress)
+				return nil
+			})
+			select {
+			case queue <- d:
+			case <-ctx.Done():
+			}
+		}, bus.OnGap(func(gap bus.Gap) {
+			a.log.Warn("notifications may have been lost, reading everybody", "reason", string(gap.Reason))
+			a.engine.OweReads(ctx, a.engine.MemberIDs())
+		}))
+	})
+	g.Go(func() error {
+		for d := range queue {
+			a.fold(ctx, d.body, <-d.result)
+		}
+		return nil
+	})
+	return g.Wait()
+}
+
+// fold hands one body's items to the engine, and acknowledges the body once what followed is stored.
+func (a *account) fold(ctx context.Context, body *bus.Body, res notify.Result) {
+	if wait, retry := res.Retry(); retry {
+		if err := body.Retry(max(wait, time.Second)); err != nil {
+			a.log.Debug("body was not handed back", "error", err)
+		}
+		return
+	}
+	var (
+		pushes []bridge.Push
+		basic  []string
+		heard  = map[string][]string{}
+	)
+	for i := range res.Items {
+		it := &res.Items[i]
+		if it.Err != nil {
+			continue // counted by the decoder; its neighbours do not suffer
+		}
+		switch it.Kind {
+		case notify.Rich:
+			pushes = append(pushes, bridge.Push{
+				Member: it.UserID, Pair: it.Pair, Mark: bridge.Mark{Seq: body.Seq, Item: it.Index}, Arrived: body.Arrived,
+			})
+		case notify.Basic: // says that something changed, not to what
+			basic = append(basic, it.UserID)
+		case notify.Lifecycle:
+			a.monitors.OnLifecycle(it.SubscriptionID, it.LifecycleEvent)
+		case notify.Ignored:
+			continue
+		}
+		if it.UserID != "" {
+			heard[it.SubscriptionID] = append(heard[it.SubscriptionID], it.UserID)
+		}
+	}
+	now := time.Now()
+	for subscription, members := range heard {
+		a.monitors.Heard(subscription, members, now)
+	}
+	a.engine.OweReads(ctx, basic)
+	a.engine.Push(ctx, pushes, func() {
+		if err := body.Ack(); err != nil {
+			a.log.Debug("body was not acknowledged, it will come again", "error", err)
+		}
+	})
+}

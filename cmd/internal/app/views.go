@@ -1,0 +1,194 @@
+package app
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"presencebridge/bridge"
+	"presencebridge/bridge/console"
+	"presencebridge/bridge/console/client/api"
+	"presencebridge/bridge/directory"
+	"presencebridge/bridge/pbx"
+	"presencebridge/bridge/presence"
+	"presencebridge/graph"
+	"presencebridge/monitors"
+)
+
+// describe sums the account up.
+func (a *account) describe() *api.Account {
+	out := &api.Account{
+		Name: a.name, TenantID: a.cfg.Graph.TenantID, Members: maps.Clone(a.monitors.Sums().ByCoverage), PBXs: []api.PBX{},
+	}
+	conns := a.engine.Connections()
+	for i := range a.cfg.PBX {
+		p := &a.cfg.PBX[i]
+		c := conns[p.Name]
+		row := api.PBX{Name: p.Name, Type: p.Type, Connected: c.State == pbx.ConnConnected, SeenAt: a.engine.LastSeen(p.Name)}
+		if !row.Connected {
+			row.Detail = strings.TrimSpace(strings.Join([]string{string(c.State), c.Text, c.Remedy}, ". "))
+		}
+		out.PBXs = append(out.PBXs, row)
+	}
+	return out
+}
+
+// members is one page: members and people without a counterpart, in order of their ids.
+func (a *account) members(q console.MemberQuery) *api.Members {
+	out := &api.Members{Members: []api.Member{}}
+	people := a.dir.unmatched()
+	at, _ := slices.BinarySearchFunc(people, q.After, func(p directory.Person, id string) int { return strings.Compare(p.ID, id) })
+	people = people[at:]
+	views := a.engine.Views(q.After, 0)
+	for len(views) > 0 || len(people) > 0 {
+		var m api.Member
+		if len(people) == 0 || (len(views) > 0 && views[0].Member.ID <= people[0].ID) {
+			m, views = a.memberOf(views[0]), views[1:]
+		} else {
+			m, people = a.personOf(people[0]), people[1:]
+		}
+		if m.ID <= q.After || !matchesText(&m, q.Text) {
+			continue
+		}
+		if len(out.Members) == q.Limit {
+			out.Next = out.Members[len(out.Members)-1].ID
+			return out
+		}
+		out.Members = append(out.Members, m)
+	}
+	return out
+}
+
+func matchesText(m *api.Member, text string) bool {
+	if text == "" {
+		return true
+	}
+	fields := []string{m.ID, m.UPN, m.Mail, m.Name}
+	for i := range m.Endpoints {
+		fields = append(fields, m.Endpoints[i].Extension, m.Endpoints[i].User)
+	}
+	text = strings.ToLower(text)
+	return slices.ContainsFunc(fields, func(f string) bool { return strings.Contains(strings.ToLower(f), text) })
+}
+
+// member finds one by id, UPN or mail, or by an endpoint's extension.
+func (a *account) member(key string) (*api.Member, error) {
+	if v, ok := a.engine.Find(key); ok {
+		m := a.memberOf(v)
+		return &m, nil
+	}
+	for _, p := range a.dir.unmatched() {
+		if strings.EqualFold(p.ID, key) || strings.EqualFold(p.UPN, key) {
+			m := a.personOf(p)
+			return &m, nil
+		}
+	}
+	return nil, fail("not_found", "the account %s has no member %q: give an id, a UPN or a mail address", a.name, key)
+}
+
+func (a *account) personOf(p directory.Person) api.Member {
+	return api.Member{
+		ID: p.ID, UPN: p.UPN, Name: p.Name, Coverage: presence.CoverageUnmatched, CoverageReasons: []string{p.Reason.Text()},
+		Teams: api.Teams{OrganicState: "unknown", Because: []string{}}, Endpoints: []api.Endpoint{},
+	}
+}
+
+func (a *account) memberOf(v bridge.View) api.Member {
+	m := api.Member{
+		ID: v.Member.ID, UPN: v.Member.UPN, Mail: v.Member.Mail, Name: v.Member.Name,
+		Coverage: presence.CoverageUnmatched, Endpoints: []api.Endpoint{},
+	}
+	c, ok := a.monitors.Coverage(v.Member.ID)
+	if ok {
+		m.Coverage = c.Coverage
+		if c.Text != "" {
+			m.CoverageReasons = append(m.CoverageReasons, c.Text)
+		}
+		if c.Coverage == presence.CoveragePushed && c.Monitor != "" {
+			m.CoverageReasons = append(m.CoverageReasons, "through the subscription of "+c.Monitor)
+		}
+	}
+	m.Teams = teamsView(&v.Record.Teams, c)
+	for i := range v.Record.Endpoints {
+		m.Endpoints = append(m.Endpoints, a.endpointView(&v.Record.Endpoints[i]))
+	}
+	return m
+}
+
+func teamsView(t *bridge.TeamsSide, c monitors.Cover) api.Teams {
+	out := api.Teams{
+		Shown: t.Shown, Organic: t.Organic, OrganicState: string(t.OrganicState), SeenAt: c.Confirmed, Because: words(t.Because),
+	}
+	if out.OrganicState == "" {
+		out.OrganicState = "unknown"
+	}
+	if as := t.Assertion; as != nil {
+		out.Assertion = &api.Assertion{
+			Value: as.Value.String(), Class: string(as.Class), Phase: string(as.Phase), Since: as.Since.UTC(), From: as.From.String(),
+			Masked: t.OrganicState == bridge.OrganicSeen,
+		}
+	}
+	if t.Write != nil {
+		out.Pending = append(out.Pending, pendingWrite(t.Write.Waiting))
+	}
+	if t.ReadOwed {
+		out.Pending = append(out.Pending, "a read")
+	}
+	return out
+}
+
+func (a *account) endpointView(ep *bridge.EndpointSide) api.Endpoint {
+	out := api.Endpoint{
+		PBX: ep.ID.PBX, User: ep.ID.User, Extension: a.dir.extension(ep.ID), Known: ep.Seen, Line: ep.Line,
+		Shown: ep.ShownStatus(), Organic: ep.Status, SeenAt: a.engine.LastSeen(ep.ID.PBX), Because: words(ep.Because),
+	}
+	if as := ep.Assertion; as != nil {
+		out.Assertion = &api.Assertion{
+			Value: as.Value.String(), Class: string(as.Class), Phase: string(as.Phase), Since: as.Since.UTC(), Previous: as.Previous.String(),
+		}
+	}
+	if o := ep.Override; o != nil {
+		out.Override = &api.Override{Of: o.Of.String(), Since: o.Since.UTC()}
+	}
+	if ep.Write != nil {
+		out.Pending = append(out.Pending, pendingWrite(ep.Write.Waiting))
+	}
+	if ep.ReadOwed {
+		out.Pending = append(out.Pending, "a read")
+	}
+	return out
+}
+
+func pendingWrite(waiting bool) string {
+	if waiting {
+		return "an unanswered write, until it can no longer land"
+	}
+	return "the answer to a write"
+}
+
+func words(rs []bridge.Reason) []string {
+	out := make([]string, 0, len(rs))
+	for _, r := range rs {
+		out = append(out, string(r))
+	}
+	return out
+}
+
+// monitorList shows the monitors.
+func (a *account) monitorList() []api.Monitor {
+	out := []api.Monitor{}
+	for _, in := range a.monitors.Monitors() {
+		m := api.Monitor{
+			UPN: in.UPN, State: string(in.State), Since: in.Since, Code: in.Code, Text: in.Text, Remedy: in.Remedy,
+			Members: in.Members, Capacity: graph.MaxPresences,
+		}
+		if m.Code == "" && in.Problem.Code != "" {
+			m.Code, m.Text, m.Remedy = in.Problem.Code, in.Problem.Text, in.Problem.Remedy
+		}
+		if in.SubscriptionID != "" {
+			m.Subscription = &api.Subscription{ID: in.SubscriptionID, ExpiresAt: in.Expires, RenewedAt: in.Renewed, HeardAt: in.Heard}
+		}
+		out = append(out, m)
+	}
+	return out
+}
