@@ -79,6 +79,7 @@ type metrics struct {
 	itemsSeen         *prometheus.CounterVec
 	refused           *prometheus.CounterVec
 	unrouted          prometheus.Counter
+	evicted           prometheus.Counter
 	certificateExpiry prometheus.Gauge
 }
 
@@ -99,13 +100,15 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Help: "Items without one, by reason."}, []string{"account", "reason"}),
 		unrouted: prometheus.NewCounter(prometheus.CounterOpts{Namespace: ns, Subsystem: sub, Name: "unrouted_total",
 			Help: "Requests for paths or methods that do not exist."}),
+		evicted: prometheus.NewCounter(prometheus.CounterOpts{Namespace: ns, Subsystem: sub, Name: "connections_evicted_total",
+			Help: "Quiet connections that were closed because there were too many."}),
 		certificateExpiry: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: ns, Subsystem: sub, Name: "certificate_expiry_timestamp_seconds",
 			Help: "When the listener's certificate expires; 0 without TLS."}),
 	}
 	if reg == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.requests, m.ack, m.bytes, m.itemsSeen, m.refused, m.unrouted, m.certificateExpiry} {
+	for _, c := range []prometheus.Collector{m.requests, m.ack, m.bytes, m.itemsSeen, m.refused, m.unrouted, m.evicted, m.certificateExpiry} {
 		if err := reg.Register(c); err != nil {
 			return nil, fmt.Errorf("webhook: metrics: %w", err)
 		}

@@ -327,6 +327,7 @@ func TestConfig(t *testing.T) {
 		`"a" stands twice`:              func(c *Config) { c.Accounts = []string{"a", "b", "a"} },
 		"body limit of -1":              func(c *Config) { c.MaxBody = -1 },
 		"less than one body":            func(c *Config) { c.MaxInFlight = 1 << 20 },
+		"limit of -1 connections":       func(c *Config) { c.MaxConnections = -1 },
 		"deadline of 4s":                func(c *Config) { c.Deadline = 4 * time.Second },
 		"deadline of -1ns":              func(c *Config) { c.Deadline = -1 },
 		"tls.certificate_file and tls.": func(c *Config) { c.CertificateFile = "x" },

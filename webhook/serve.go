@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"sync"
 	"time"
 )
 
@@ -25,8 +24,8 @@ const (
 // under way finish, and returns nil. It owns ln and every goroutine that it starts: none is left
 // when it returns. With certificate files it speaks TLS (at least 1.2).
 func (r *Receiver) Serve(ctx context.Context, ln net.Listener) error {
-	srv, silent := r.server(ctx), &silentConns{conns: map[net.Conn]struct{}{}}
-	srv.ConnState = silent.track
+	srv, conns := r.server(ctx), newConnections(r.cfg.MaxConnections, r.metrics.evicted)
+	srv.ConnState = conns.track
 	if r.certs != nil {
 		ln = tls.NewListener(ln, &tls.Config{
 			MinVersion:     tls.VersionTLS12, // what Graph speaks: latestSupportedTlsVersion
@@ -44,7 +43,7 @@ func (r *Receiver) Serve(ctx context.Context, ln net.Listener) error {
 	}
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
 	defer cancel()
-	silent.close()
+	conns.closeQuiet()
 	err := srv.Shutdown(grace)
 	if err != nil {
 		_ = srv.Close()
@@ -56,37 +55,6 @@ func (r *Receiver) Serve(ctx context.Context, ln net.Listener) error {
 		return fmt.Errorf("webhook: shutdown: %w", err)
 	}
 	return nil
-}
-
-// silentConns are the connections that have not sent a request yet. Shutdown would wait five seconds
-// for each of those, and anybody can open one.
-type silentConns struct {
-	mu     sync.Mutex
-	closed bool
-	conns  map[net.Conn]struct{}
-}
-
-// track is http.Server.ConnState.
-func (s *silentConns) track(c net.Conn, state http.ConnState) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case state != http.StateNew:
-		delete(s.conns, c)
-	case s.closed:
-		_ = c.Close()
-	default:
-		s.conns[c] = struct{}{}
-	}
-}
-
-func (s *silentConns) close() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.closed = true
-	for c := range s.conns {
-		_ = c.Close()
-	}
 }
 
 func (r *Receiver) server(ctx context.Context) *http.Server {

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
 )
 
@@ -153,6 +154,50 @@ func TestBodiesInFlightAreBounded(t *testing.T) {
 		}
 		require.NoError(t, stop())
 		require.Zero(t, k.inFlight.Load())
+	})
+}
+
+func TestConnectionsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newKit(t, func(c *Config) { c.MaxConnections = 3 })
+		release := make(chan struct{})
+		k.store.hook = func(context.Context) error { <-release; return nil }
+		dial, stop := k.serve(t)
+		closed := func(c net.Conn) bool {
+			synctest.Wait()
+			_ = c.SetReadDeadline(time.Now())
+			_, err := c.Read(make([]byte, 1))
+			_ = c.SetReadDeadline(time.Time{})
+			return errors.Is(err, io.EOF)
+		}
+		body := envelope(rich(newState(t, "contoso")))
+		request := head(notifyURL, len(body)) + body
+
+		busy, silent, idle := dial(), dial(), dial()
+		_, err := io.WriteString(busy, request)
+		require.NoError(t, err)
+		_, err = io.WriteString(idle, head("/", 0))
+		require.NoError(t, err)
+		require.Equal(t, http.StatusNotFound, answer(t, idle).StatusCode)
+		synctest.Wait()
+
+		fourth := dial()
+		require.True(t, closed(silent), "it never said anything")
+		require.False(t, closed(idle))
+		fifth := dial()
+		require.True(t, closed(idle), "the next one that was quiet for longest")
+		require.False(t, closed(fourth))
+		require.False(t, closed(busy), "a request is under way")
+		close(release)
+		require.Equal(t, http.StatusAccepted, answer(t, busy).StatusCode)
+		_, err = io.WriteString(fifth, request)
+		require.NoError(t, err)
+		require.Equal(t, http.StatusAccepted, answer(t, fifth).StatusCode)
+		require.Equal(t, 2.0, testutil.ToFloat64(k.metrics.evicted))
+		for _, c := range []net.Conn{busy, silent, idle, fourth, fifth} {
+			_ = c.Close()
+		}
+		require.NoError(t, stop())
 	})
 }
 

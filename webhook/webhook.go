@@ -8,6 +8,16 @@
 // store that does not answer in time is a 503, and what was answered with 503 Graph sends again, for
 // up to 4 h. What was answered with 202 is stored.
 //
+// The answers:
+//
+//	200  handshake: the validation token, as plain text
+//	202  stored; or well-formed, and nothing in it is ours
+//	400  no JSON, or a handshake without a usable token
+//	404  every other path or method
+//	408  the body did not come in time
+//	413  the body is too long
+//	503  not stored: the store refused or did not answer in time, or too much is in flight
+//
 // Strangers can reach this package. To them every account looks alike, existing or not, and every
 // well-formed body is a 202: only who knows the key can tell a body that is used from one that is not.
 package webhook
@@ -41,6 +51,7 @@ type Store interface {
 const (
 	DefaultMaxBody     = 8 << 20
 	DefaultMaxInFlight = 64 << 20
+	DefaultConnections = 2048
 	DefaultDeadline    = 2500 * time.Millisecond
 	DefaultRetryAfter  = 5 * time.Second
 )
@@ -60,6 +71,9 @@ type Config struct {
 	// half-size copy that a growing body leaves behind not counted); beyond it the answer is 503. At
 	// least MaxBody. Default 64 MiB.
 	MaxInFlight int64
+	// MaxConnections bounds the open connections; beyond it the one that was quiet for longest is closed.
+	// Default 2048.
+	MaxConnections int
 	// Deadline is how long after a request's arrival it must have been received and stored.
 	// Default 2.5 s, and at most 3 s: Graph's limit.
 	Deadline time.Duration
@@ -152,6 +166,7 @@ func (c *Config) complete() error {
 	}
 	setDefault(&c.MaxBody, DefaultMaxBody)
 	setDefault(&c.MaxInFlight, max(DefaultMaxInFlight, c.MaxBody))
+	setDefault(&c.MaxConnections, DefaultConnections)
 	setDefault(&c.Deadline, DefaultDeadline)
 	setDefault(&c.RetryAfter, DefaultRetryAfter)
 	switch {
@@ -159,6 +174,8 @@ func (c *Config) complete() error {
 		return fmt.Errorf("webhook: body limit of %d bytes: want at least 1", c.MaxBody)
 	case c.MaxInFlight < c.MaxBody:
 		return fmt.Errorf("webhook: %d bytes for bodies in flight, less than one body of %d", c.MaxInFlight, c.MaxBody)
+	case c.MaxConnections < 0:
+		return fmt.Errorf("webhook: limit of %d connections: want at least 1", c.MaxConnections)
 	case c.Deadline < 0 || c.Deadline > 3*time.Second:
 		return fmt.Errorf("webhook: deadline of %v: want more than 0 and at most 3s, after which Graph counts a failure", c.Deadline)
 	}
