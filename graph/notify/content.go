@@ -109,9 +109,11 @@ func unpad(b []byte) ([]byte, bool) {
 
 // opened is how far a content could be opened.
 type opened struct {
-	keyUnwrapped bool
-	signed       bool // the HMAC matches
-	plain        []byte
+	decoded   bool // the base64
+	unwrapped bool // the key
+	signed    bool // the HMAC matches
+	decrypted bool
+	plain     []byte
 }
 
 // open takes content through all steps, in the only order that is safe.
@@ -121,16 +123,18 @@ func (c *rawContent) open(private *rsa.PrivateKey) (opened, *Error) {
 	if err != nil {
 		return o, err
 	}
+	o.decoded = true
 	key, err := in.unwrap(private)
 	if err != nil {
 		return o, err
 	}
-	o.keyUnwrapped = true
-	if err = in.verify(key); err != nil {
+	o.unwrapped = true
+	if err := in.verify(key); err != nil {
 		return o, err
 	}
 	o.signed = true
 	o.plain, err = in.decrypt(key)
+	o.decrypted = err == nil
 	return o, err
 }
 

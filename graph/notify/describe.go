@@ -2,14 +2,11 @@ package notify
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
-
-	"github.com/golang-jwt/jwt/v5"
 
 	"presencebridge/bridge/presence"
 )
@@ -264,35 +261,31 @@ func (s *describer) authenticate(raw *rawItem, it *Item, d *ItemDescription) *Er
 
 // open decrypts with the first key that unwraps the item's own key.
 func (s *describer) open(raw *rawItem, it *Item, d *ItemDescription) *Error {
-	d.DataKey, d.Signature, d.Decryption = CheckUnchecked, CheckUnchecked, CheckUnchecked
 	var certs []Certificate
 	certs, d.Key = s.candidates(raw)
 	var o opened
 	err := fail(ReasonUnknownCertificate, "encryptedContent.encryptionCertificateId", errors.New("none of the given keys"))
 	for _, c := range certs {
-		if o, err = raw.content.open(c.Key); o.keyUnwrapped {
+		if o, err = raw.content.open(c.Key); o.unwrapped {
 			break
 		}
 	}
-	if len(certs) == 0 {
+	d.DataKey = outcome(o.decoded, o.unwrapped)
+	d.Signature = outcome(o.unwrapped, o.signed)
+	d.Decryption = outcome(o.signed, o.decrypted)
+	if err != nil {
 		return err
 	}
-	switch ReasonOf(err) {
-	case ReasonContentIncomplete:
-		return err
-	case ReasonDataKey:
-		d.DataKey = CheckFailed
-		return err
-	case ReasonSignature:
-		d.DataKey, d.Signature = CheckOK, CheckFailed
-		return err
-	case ReasonDecrypt:
-		d.DataKey, d.Signature, d.Decryption = CheckOK, CheckOK, CheckFailed
-		return err
-	}
-	d.DataKey, d.Signature, d.Decryption = CheckOK, CheckOK, CheckOK
 	d.Content = contentJSON(o.plain)
 	return it.fill(o.plain)
+}
+
+// outcome of a step that was reached or not.
+func outcome(reached, ok bool) Check {
+	if !reached {
+		return CheckUnchecked
+	}
+	return okIf(ok)
 }
 
 // candidates are the keys to try on an item, and how they were found.
@@ -307,65 +300,6 @@ func (s *describer) candidates(raw *rawItem) ([]Certificate, string) {
 		return nil, "none"
 	}
 	return s.opts.Keys, "tried"
-}
-
-// token checks one token as far as the options allow.
-func (s *describer) token(i int, raw rawToken) TokenDescription {
-	d := TokenDescription{Signature: CheckUnchecked, Tenant: CheckUnchecked, Aud: CheckUnchecked}
-	if raw.missing {
-		d.Index, d.Signature = i, CheckAbsent
-		d.Problem = problem(fail(ReasonTokenMissing, "", nil))
-		return d
-	}
-	claims, res, err := readToken(raw.text)
-	d.TokenResult, d.Claims = res, allClaims(raw.text)
-	d.Index = i
-	d.Expired = !res.Expires.IsZero() && !res.Expires.Add(s.opts.Leeway).After(s.opts.Now)
-	if err != nil {
-		d.Problem = problem(err)
-		return d
-	}
-	v := tokenVerifier{
-		tenant: normalID(claims.Tenant), audiences: claims.Audience, issuers: s.opts.Issuers, publisher: s.opts.Publisher,
-		leeway: s.opts.Leeway, now: func() time.Time { return s.opts.Now },
-	}
-	if s.opts.TenantID != "" {
-		v.tenant = normalID(s.opts.TenantID)
-		d.Tenant = okIf(normalID(claims.Tenant) == v.tenant)
-	}
-	if len(s.opts.Audiences) > 0 {
-		v.audiences = s.opts.Audiences
-		d.Aud = okIf(v.forUs(claims))
-	}
-	err = v.checkClaims(claims)
-	if len(s.signing) > 0 {
-		e := fail(ReasonTokenUnknownKey, "kid", errUnknownKey)
-		if key, found := s.signing[res.KeyID]; found {
-			e = v.checkSignature(raw.text, claims, res.Algorithm, key)
-		}
-		d.Signature = okIf(e == nil)
-		if err == nil {
-			err = e
-		}
-	}
-	if err != nil {
-		d.Problem = problem(err)
-	}
-	return d
-}
-
-// allClaims decodes the claims for display; nil when they are none.
-func allClaims(text string) map[string]any {
-	claims := jwt.MapClaims{}
-	parts := strings.Split(text, ".")
-	if len(parts) != 3 {
-		return nil
-	}
-	b, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(parts[1], "="))
-	if err != nil || json.Unmarshal(b, &claims) != nil {
-		return nil
-	}
-	return claims
 }
 
 // contentJSON is the plaintext as JSON: as it is, or quoted when it is none.

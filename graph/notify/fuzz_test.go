@@ -58,7 +58,7 @@ func FuzzDecode(f *testing.F) {
 		for i := range r.Items {
 			it := &r.Items[i]
 			if it.Err == nil {
-				require.True(t, it.ClientState == goodState)
+				require.Equal(t, goodState, it.ClientState)
 				require.Equal(t, it.Kind == Rich, !it.Pair.IsZero())
 				require.True(t, it.UserID != "" || (it.Kind != Rich && it.Kind != Basic))
 			}

@@ -275,7 +275,7 @@ func (s *keySet) fetch(ctx context.Context) (map[string]signingKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer resp.Body.Close() //nolint:errcheck // read-only
+	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("signing keys: %s answered %s", s.url, resp.Status)
 	}

@@ -43,7 +43,10 @@ func NewCertificate(id string, der []byte, key *rsa.PrivateKey) (Certificate, er
 		return Certificate{}, fmt.Errorf("certificate %q: the private key is not the one of this certificate", id)
 	}
 	c := Certificate{ID: id, Thumbprint: Thumbprint(der), Key: key, NotAfter: cert.NotAfter}
-	return c, c.check()
+	if err := c.check(); err != nil {
+		return Certificate{}, err
+	}
+	return c, nil
 }
 
 // Thumbprint is the hex SHA-1 of a certificate's DER, as Graph writes it in

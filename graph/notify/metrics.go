@@ -16,12 +16,12 @@ type metrics struct {
 
 func newMetrics(reg prometheus.Registerer, account string) (*metrics, error) {
 	m := &metrics{account: account}
-	var err error
+	var errs []error
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		c, e := register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: "presence_bridge", Subsystem: "notify", Name: name, Help: help,
 		}, append([]string{"account"}, labels...)))
-		err = errors.Join(err, e)
+		errs = append(errs, e)
 		return c
 	}
 	m.bodies = counter("bodies_total", "Notification bodies decoded, by the reason why the whole was refused or postponed (none: it was not).", "reason")
@@ -33,7 +33,7 @@ func newMetrics(reg prometheus.Registerer, account string) (*metrics, error) {
 		Help:    "Time to decrypt one rich item, without waiting for a slot of the pool.",
 		Buckets: []float64{.0002, .0005, .001, .002, .005, .01, .02, .05, .1},
 	}, []string{"account"}))
-	if err = errors.Join(err, e); err != nil {
+	if err := errors.Join(append(errs, e)...); err != nil {
 		return nil, err
 	}
 	m.decrypt = h.WithLabelValues(account)

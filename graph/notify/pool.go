@@ -3,9 +3,9 @@ package notify
 import (
 	"context"
 	"runtime"
+	"sync"
 	"sync/atomic"
 
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
 )
 
@@ -36,23 +36,22 @@ func (p *Pool) each(ctx context.Context, n int, work func(i int)) {
 		return
 	}
 	var next atomic.Int64
-	worker := func() error {
-		for {
-			i := int(next.Add(1)) - 1
-			if i >= n || p.slots.Acquire(ctx, 1) != nil {
-				return nil
-			}
+	worker := func() {
+		for i := int(next.Add(1)) - 1; i < n && p.acquire(ctx); i = int(next.Add(1)) - 1 {
 			work(i)
 			p.slots.Release(1)
 		}
 	}
 	if n == 1 {
-		_ = worker()
+		worker()
 		return
 	}
-	var g errgroup.Group
+	var workers sync.WaitGroup
 	for range min(p.size, n) {
-		g.Go(worker)
+		workers.Go(worker)
 	}
-	_ = g.Wait()
+	workers.Wait()
 }
+
+// acquire waits for a slot; false means that the context ended first.
+func (p *Pool) acquire(ctx context.Context) bool { return p.slots.Acquire(ctx, 1) == nil }

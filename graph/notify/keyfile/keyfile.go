@@ -64,7 +64,7 @@ func Load(file, password string) (Key, error) {
 	if info.Size() > maxFileBytes {
 		return Key{}, fmt.Errorf("key file %s: %d bytes are too many for a key", file, info.Size())
 	}
-	data, err := os.ReadFile(file) //nolint:gosec // the file that the administrator named
+	data, err := os.ReadFile(file)
 	if err != nil {
 		return Key{}, fmt.Errorf("key file: %w", err)
 	}
