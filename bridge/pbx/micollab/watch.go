@@ -19,6 +19,8 @@ const (
 	settle = time.Second
 	// seenGap is the least time between two EventSeen.
 	seenGap = time.Second
+	// busyGap is how long a stream may be so busy that no heartbeat comes.
+	busyGap = 20 * time.Second
 	// lossGap is the least time between two resets because of events that could not be read.
 	lossGap = time.Minute
 	// resetGap is the least time between two resets within one connection.
@@ -174,6 +176,7 @@ func (w *watch) pump(ctx context.Context, frames <-chan received) error {
 			w.heard = time.Now() // not before: deliver may have taken its time
 		case <-w.c.users.wanted:
 			w.wantUsers = true
+			w.tick()
 		case <-tick.C:
 			if time.Since(w.heard) > w.c.cfg.Silence {
 				return errSilent
@@ -192,7 +195,7 @@ func (w *watch) tick() {
 	if w.owed && !now.Before(w.owedAt) {
 		w.reset()
 	}
-	if w.wantUsers && now.Sub(w.usersAt) >= usersGap {
+	if w.wantUsers && w.greeted && now.Sub(w.usersAt) >= usersGap {
 		w.wantUsers, w.usersAt = false, now
 		w.emit(pbx.Event{Kind: pbx.EventUsers})
 	}
@@ -265,7 +268,7 @@ func (w *watch) handle(ctx context.Context, f frame) {
 	if f.id != nil {
 		w.lastID = *f.id
 	}
-	if time.Since(w.seenAt) > 20*time.Second {
+	if now := time.Now(); now.Sub(w.seenAt) > busyGap && now.Sub(w.opened) > busyGap {
 		w.seen() // a busy stream may leave no room for heartbeats
 	}
 }
