@@ -41,9 +41,7 @@ type health struct {
 func (h *health) answered(took time.Duration, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if now.Sub(h.start) > healthWindow {
-		h.start, h.total, h.slow, h.lost = now, 0, 0, 0
-	}
+	h.renew(now)
 	h.total++
 	if took > slowAnswer {
 		h.slow++
@@ -62,12 +60,18 @@ func (h *health) answered(took time.Duration, now time.Time) {
 	}
 }
 
-// now is the state, which ends after ten minutes; then the endpoint is judged afresh.
+// now is the state.
 func (h *health) now(now time.Time) condition {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.state != healthy && !h.penalty.After(now) {
+	h.renew(now)
+	return h.state
+}
+
+// renew judges afresh when the state or the window is ten minutes old. Under mu.
+func (h *health) renew(now time.Time) {
+	ended := h.state != healthy && !h.penalty.After(now)
+	if ended || (h.state == healthy && now.Sub(h.start) > healthWindow) {
 		h.state, h.start, h.total, h.slow, h.lost = healthy, now, 0, 0, 0
 	}
-	return h.state
 }

@@ -23,8 +23,14 @@ func (d direct) RoundTrip(r *http.Request) (resp *http.Response, err error) {
 			resp, err = nil, errors.New("the connection was cut")
 		}
 	}()
+	if r.Body == nil {
+		r.Body = http.NoBody
+	}
 	w := httptest.NewRecorder()
 	d.handler.ServeHTTP(w, r)
+	if err := r.Context().Err(); err != nil {
+		return nil, err
+	}
 	return w.Result(), nil
 }
 
