@@ -9,65 +9,122 @@ import (
 	"presencebridge/bridge/presence"
 )
 
-// wirePresence is the part of a presence resource that is read (learn:api/resources/presence).
-type wirePresence struct {
-	ID           string `json:"id"`
-	Availability string `json:"availability"`
-	Activity     string `json:"activity"`
-	Sequence     string `json:"sequenceNumber"`
-	OutOfOffice  *struct {
-		Is *bool `json:"isOutOfOffice"`
-	} `json:"outOfOfficeSettings"`
-	Status *struct {
-		Message *struct {
-			Content string `json:"content"`
-		} `json:"message"`
-	} `json:"statusMessage"`
+// decodePresence reads one presence (learn:api/resources/presence).
+func decodePresence(body []byte) (Presence, error) {
+	d := presenceDecoder{scanner: scanner{b: body}}
+	isObject := d.peek() == '{'
+	p := d.presence()
+	if !isObject || !d.end() {
+		return Presence{}, errUnreadable
+	}
+	return p, nil
 }
 
-func (w *wirePresence) presence(pairs map[presence.Pair]presence.Pair) Presence {
-	raw := presence.Pair{Availability: w.Availability, Activity: w.Activity}
-	pair, ok := pairs[raw]
-	if !ok {
-		pair = presence.ParsePair(w.Availability, w.Activity)
-		pairs[raw] = pair // members show few different pairs
+// decodePresences reads {"value":[…]} of about n members. Only the fields that are needed are built; a field of
+// an unexpected type costs that field, an item without an id that item. Of a key that comes twice the last counts.
+func decodePresences(body []byte, n int) ([]Presence, error) {
+	d := presenceDecoder{scanner: scanner{b: body}, pairs: make(map[presence.Pair]presence.Pair, 16)}
+	list := make([]Presence, 0, n)
+	found := false
+	isObject := d.object(maxDepth, func(key []byte) {
+		if !is(key, "value") {
+			d.skip(maxDepth - 1)
+			return
+		}
+		list = list[:0]
+		found = d.array(maxDepth-1, func() {
+			if p := d.presence(); p.UserID != "" {
+				list = append(list, p)
+			}
+		})
+	})
+	if !isObject || !found || !d.end() {
+		return nil, errUnreadable
 	}
-	p := Presence{UserID: w.ID, Pair: pair, Sequence: w.Sequence}
-	if w.OutOfOffice != nil {
-		p.OutOfOffice = w.OutOfOffice.Is
+	return list, nil
+}
+
+// errUnreadable: a body is not what Graph documents. It says nothing of the body.
+var errUnreadable = errors.New("not what Graph documents")
+
+// presenceDecoder reads presence resources.
+type presenceDecoder struct {
+	scanner
+	// pairs are those that were seen already, raw to canonical: members show few different ones.
+	pairs map[presence.Pair]presence.Pair
+}
+
+// presence takes one presence; what is none gives one without an id.
+func (d *presenceDecoder) presence() (p Presence) {
+	const depth = maxDepth - 3
+	var availability, activity []byte
+	d.object(depth, func(key []byte) {
+		switch {
+		case is(key, "id"):
+			p.UserID = string(d.str(depth - 1))
+		case is(key, "availability"):
+			availability = d.str(depth - 1)
+		case is(key, "activity"):
+			activity = d.str(depth - 1)
+		case is(key, "sequenceNumber"):
+			p.Sequence = string(d.str(depth - 1))
+		case is(key, "outOfOfficeSettings"):
+			p.OutOfOffice = d.outOfOffice(depth - 1)
+		case is(key, "statusMessage"):
+			p.StatusMessage = d.statusMessage(depth - 1)
+		default:
+			d.skip(depth - 1)
+		}
+	})
+	p.Pair = d.pair(availability, activity)
+	return p
+}
+
+// pair reads the two words.
+func (d *presenceDecoder) pair(availability, activity []byte) presence.Pair {
+	if p, ok := d.pairs[presence.Pair{Availability: string(availability), Activity: string(activity)}]; ok {
+		return p
 	}
-	if w.Status != nil && w.Status.Message != nil {
-		p.StatusMessage = w.Status.Message.Content
+	raw := presence.Pair{Availability: string(availability), Activity: string(activity)}
+	p := presence.ParsePair(raw.Availability, raw.Activity)
+	if d.pairs != nil {
+		d.pairs[raw] = p
 	}
 	return p
 }
 
-// decodePresence reads one presence.
-func decodePresence(body []byte) (Presence, error) {
-	var w wirePresence
-	if err := tolerant(json.Unmarshal(body, &w)); err != nil {
-		return Presence{}, err
-	}
-	return w.presence(map[presence.Pair]presence.Pair{}), nil
+func (d *presenceDecoder) outOfOffice(depth int) (out *bool) {
+	d.object(depth, func(key []byte) {
+		if is(key, "isOutOfOffice") {
+			out = d.boolean(depth - 1)
+		} else {
+			d.skip(depth - 1)
+		}
+	})
+	return out
 }
 
-// decodePresences reads {"value":[…]} of about n members. A field of an unexpected type costs that field, an
-// item without an id that item.
-func decodePresences(body []byte, n int) ([]Presence, error) {
-	doc := struct {
-		Value []wirePresence `json:"value"`
-	}{Value: make([]wirePresence, 0, n)}
-	if err := tolerant(json.Unmarshal(body, &doc)); err != nil {
-		return nil, err
-	}
-	list := make([]Presence, 0, len(doc.Value))
-	pairs := make(map[presence.Pair]presence.Pair, 16)
-	for i := range doc.Value {
-		if doc.Value[i].ID != "" {
-			list = append(list, doc.Value[i].presence(pairs))
+func (d *presenceDecoder) statusMessage(depth int) (text string) {
+	d.object(depth, func(key []byte) {
+		if !is(key, "message") {
+			d.skip(depth - 1)
+			return
 		}
-	}
-	return list, nil
+		text = ""
+		d.object(depth-1, func(key []byte) {
+			if is(key, "content") {
+				text = string(d.str(depth - 2))
+			} else {
+				d.skip(depth - 2)
+			}
+		})
+	})
+	return text
+}
+
+// is compares keys as encoding/json does, whatever their casing.
+func is(key []byte, name string) bool {
+	return len(key) == len(name) && strings.EqualFold(string(key), name)
 }
 
 // tolerant takes off an error that says that a field has another type than expected: the decoder has

@@ -399,8 +399,9 @@ func TestSlowAnswerTimesOut(t *testing.T) {
 	release := make(chan struct{})
 	defer close(release)
 	tn.graph = func(http.ResponseWriter, *seen) { <-release }
-	c := tn.client(func(cfg *Config) { cfg.Timeout = 50 * time.Millisecond })
-	_ = c.Verify(t.Context())
+	c := tn.client()
+	require.NoError(t, c.Verify(t.Context()))
+	c.cfg.Timeout = 500 * time.Millisecond
 	e := requireKind(t, c.SetPresence(within(t, 20*time.Second), testUser, inACall, time.Hour), Transient)
 	require.True(t, e.Unanswered)
 	require.ErrorIs(t, e, context.DeadlineExceeded)

@@ -193,7 +193,10 @@ func (tn *tenant) onVirtual(cfg *Config) {
 		} else {
 			tn.serveGraph(w, r)
 		}
-		return w.Result(), r.Context().Err()
+		if err := r.Context().Err(); err != nil {
+			return nil, err
+		}
+		return w.Result(), nil
 	})
 }
 

@@ -114,6 +114,8 @@ func (r SubscriptionRequest) check() string {
 		}
 	}
 	switch {
+	case r.NotificationURL == "":
+		return "no notification URL given"
 	case len(r.ClientState) > 128:
 		return "the client state is longer than 128 characters"
 	case len(r.EncryptionCertificateID) > 128:

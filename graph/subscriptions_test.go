@@ -58,16 +58,15 @@ func TestSubscriptionRequestsAreChecked(t *testing.T) {
 	tn := virtual(t)
 	d := tn.client(tn.onVirtual).Delegated("x", &memoryStore{})
 	for want, change := range map[string]func(*SubscriptionRequest){
-		"0 users":        func(r *SubscriptionRequest) { r.UserIDs = nil },
-		"651 users":      func(r *SubscriptionRequest) { r.UserIDs = ids(651) },
-		"twice":          func(r *SubscriptionRequest) { r.UserIDs = []string{"ab", "AB"} },
-		"no object id":   func(r *SubscriptionRequest) { r.UserIDs = []string{"a') or (id eq 'b"} },
-		"not https":      func(r *SubscriptionRequest) { r.NotificationURL = "http://x" },
-		"is not https":   func(r *SubscriptionRequest) { r.LifecycleURL = "ftp://x" },
-		"client state":   func(r *SubscriptionRequest) { r.ClientState = strings.Repeat("x", 129) },
-		"certificate id": func(r *SubscriptionRequest) { r.EncryptionCertificateID = strings.Repeat("x", 129) },
-		"no certificate": func(r *SubscriptionRequest) { r.EncryptionCertificate = nil },
-		"no expiration":  func(r *SubscriptionRequest) { r.Expiration = time.Time{} },
+		"0 users":         func(r *SubscriptionRequest) { r.UserIDs = nil },
+		"651 users":       func(r *SubscriptionRequest) { r.UserIDs = ids(651) },
+		"twice":           func(r *SubscriptionRequest) { r.UserIDs = []string{"ab", "AB"} },
+		"no object id":    func(r *SubscriptionRequest) { r.UserIDs = []string{"a') or (id eq 'b"} },
+		"no notification": func(r *SubscriptionRequest) { r.NotificationURL = "" },
+		"client state":    func(r *SubscriptionRequest) { r.ClientState = strings.Repeat("x", 129) },
+		"certificate id":  func(r *SubscriptionRequest) { r.EncryptionCertificateID = strings.Repeat("x", 129) },
+		"no certificate":  func(r *SubscriptionRequest) { r.EncryptionCertificate = nil },
+		"no expiration":   func(r *SubscriptionRequest) { r.Expiration = time.Time{} },
 	} {
 		request := goodRequest()
 		change(&request)
