@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -194,3 +195,9 @@ func (x *tenant) id(user string) string {
 	require.True(x.t, ok, user)
 	return state.ID
 }
+
+// Tests that cannot run in virtual time wait on a condition, at most so long.
+const (
+	waitAtMost = 20 * time.Second
+	waitStep   = 5 * time.Millisecond
+)
