@@ -92,6 +92,9 @@ func TestFilesAndFunctions(t *testing.T) {
 			for _, d := range s.file.Decls {
 				if f, ok := d.(*ast.FuncDecl); ok {
 					checkFunc(t, s, f)
+					if s.test() && !virtualTime(files) {
+						checkSleeps(t, s, f)
+					}
 				}
 			}
 		}
@@ -107,23 +110,26 @@ func checkFunc(t *testing.T, s source, f *ast.FuncDecl) {
 	if n := s.lines(f); n > maxFuncLines {
 		t.Errorf("%s:%d: %s has %d lines, more than %d", s.name, at, f.Name.Name, n, maxFuncLines)
 	}
-	if !s.test() {
-		return
-	}
+}
+
+func checkSleeps(t *testing.T, s source, f *ast.FuncDecl) {
+	t.Helper()
 	ast.Inspect(f, func(n ast.Node) bool {
 		sel, ok := n.(*ast.SelectorExpr)
 		if !ok || sel.Sel.Name != "Sleep" {
 			return true
 		}
-		if x, ok := sel.X.(*ast.Ident); ok && x.Name == "time" && !inBubble(s) {
+		if x, ok := sel.X.(*ast.Ident); ok && x.Name == "time" {
 			t.Errorf("%s:%d: a test that sleeps; wait for a condition, or use testing/synctest", s.name, s.fset.Position(sel.Pos()).Line)
 		}
 		return true
 	})
 }
 
-// inBubble reports whether a test's time is virtual, so that a sleep costs nothing. Helpers are called from within
-// bubbles that other functions open, so the file as a whole is asked.
-func inBubble(s source) bool {
-	return slices.ContainsFunc(s.file.Imports, func(i *ast.ImportSpec) bool { return i.Path.Value == `"testing/synctest"` })
+// virtualTime reports whether a package's tests run in virtual time, where a sleep costs nothing. Helpers are called
+// from within bubbles that other files open, so the package is asked as a whole.
+func virtualTime(files []source) bool {
+	return slices.ContainsFunc(files, func(s source) bool {
+		return slices.ContainsFunc(s.file.Imports, func(i *ast.ImportSpec) bool { return i.Path.Value == `"testing/synctest"` })
+	})
 }

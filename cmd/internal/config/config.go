@@ -61,7 +61,7 @@ type NATS struct {
 
 // Admin configures the admin listener.
 type Admin struct {
-	TokenFile string `yaml:"token_file" path:"file" doc:"File with the bearer token of the admin API. Absent: data_dir/admin.token, made on first start. Must be given when the console role runs without the engine role, or with nats.url."`
+	TokenFile string `yaml:"token_file" path:"file" doc:"File with the bearer token of the admin API. Absent: data_dir/admin-token, made on first start. Must be given when the console role runs without the engine role, or with nats.url."`
 }
 
 // Webhook holds the public receiver's limits.
@@ -175,7 +175,7 @@ func (c *Config) AdminToken() (file string, create bool) {
 	if c.Admin.TokenFile != "" {
 		return c.Admin.TokenFile, false
 	}
-	return filepath.Join(c.DataDir, "admin.token"), c.NATS.URL == ""
+	return filepath.Join(c.DataDir, "admin-token"), c.NATS.URL == ""
 }
 
 // AdminURL is the address at which this machine reaches the admin listener.

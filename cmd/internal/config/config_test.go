@@ -165,7 +165,7 @@ func TestRefused(t *testing.T) {
 		{"", "nats: {url: 'http://nats:4222'}", "nats.url: \"http://nats:4222\" is not the address of a NATS server"},
 		{"", "nats: {url: 'nats://user:hunter2@nats:4222'}", "nats.url: holds a user name or password"},
 		{"", "nats: {url: 'nats://nats:4222'}", "master_key_file: is missing"},
-		{"", "nats: {url: 'nats://nats:4222'}", "admin.token_file: is missing"},
+		{"", "nats: {url: 'nats://nats:4222'}", "admin-token_file: is missing"},
 		{"", "master_key: hunter2", "master_key: secrets are not written"},
 		{"", "webhook: {max_body: 9MiB}", "more than the embedded bus takes"},
 		{"", "webhook: {max_body: 1KiB}", "too small"},
@@ -299,7 +299,7 @@ func TestFilesOfKeysThatAreMade(t *testing.T) {
 	require.Equal(t, "/d/master.key", file)
 	require.True(t, create)
 	file, create = c.AdminToken()
-	require.Equal(t, "/d/admin.token", file)
+	require.Equal(t, "/d/admin-token", file)
 	require.True(t, create)
 	c = mustParse(t, "master_key_file: /k\nadmin: {token_file: /t}\n"+minimal, Options{})
 	file, create = c.MasterKey()
