@@ -42,6 +42,9 @@ type flow struct {
 // ErrNotRunning: an authorisation needs a running Manager to wait for it.
 var ErrNotRunning = errors.New("monitors: not running")
 
+// ErrNoSubscriptions: monitors are of no use in a cloud without presence subscriptions.
+var ErrNoSubscriptions = errors.New("monitors: this cloud has no presence subscriptions, its members are polled; no monitor is needed")
+
 // Authorize starts the sign-in of a monitor by device code and returns what to show to the person who
 // signs in. How it goes on is asked with [Manager.Authorization] or [Manager.AwaitAuthorization]. A
 // monitor that is authorised already goes on working until the new sign-in has succeeded.
@@ -49,6 +52,9 @@ func (m *Manager) Authorize(ctx context.Context, upn string) (Flow, error) {
 	mo := m.byUPN(upn)
 	if mo == nil {
 		return Flow{}, fmt.Errorf("%w: add it under accounts.monitors of account %s", ErrUnknownMonitor, m.cfg.Account)
+	}
+	if m.cfg.NoSubscriptions {
+		return Flow{}, ErrNoSubscriptions
 	}
 	m.mu.Lock()
 	running := m.running

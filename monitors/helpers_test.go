@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -89,6 +90,19 @@ func (g *tenant) begin(call string) (err error, landed bool) {
 	}
 	f.times--
 	return f.err, f.landed
+}
+
+func (g *tenant) with(f func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	f()
+}
+
+// when is the times of the calls of one kind.
+func (g *tenant) when(call string) []time.Time {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Clone(g.times[call])
 }
 
 func (g *tenant) count(call string) int {
@@ -393,6 +407,19 @@ func (e *engine) TeamsUnseen(ids []string) {
 	e.unseen = append(e.unseen, ids)
 }
 
+func (e *engine) begins() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.begun
+}
+
+// told is who was reported as unseen, call by call.
+func (e *engine) told() [][]string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.unseen)
+}
+
 // takeOwed is whose reads became owed since the last call.
 func (e *engine) takeOwed() []string {
 	e.mu.Lock()
@@ -491,8 +518,8 @@ func (w *world) start() {
 		cfg.ClientID = clientID
 	}
 	cfg.PublicURL, cfg.Metrics = public, w.reg
-	n := 0
-	cfg.NewClientState = func() (string, error) { n++; return fmt.Sprint("secret-state-", n), nil }
+	var n atomic.Int64
+	cfg.NewClientState = func() (string, error) { return fmt.Sprint("secret-state-", n.Add(1)), nil }
 	cfg.Log = slog.New(slog.NewTextHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelInfo}))
 	var err error
 	w.m, err = New(cfg)

@@ -106,6 +106,9 @@ type Member struct {
 // wants tells whether the member takes a place and is read.
 func (m Member) wants() bool { return m.Matched && !m.Excluded }
 
+// callsAtOnce bounds the subscription calls under way: creating one makes Graph call back twice.
+const callsAtOnce = 32
+
 // Manager runs the monitors of one account. Its methods are safe for concurrent use.
 type Manager struct {
 	cfg     Config
@@ -146,7 +149,7 @@ func New(cfg Config) (*Manager, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	m := &Manager{cfg: cfg, log: cfg.Log.With("account", cfg.Account), ops: make(chan struct{}, 8), flows: map[string]*flow{}}
+	m := &Manager{cfg: cfg, log: cfg.Log.With("account", cfg.Account), ops: make(chan struct{}, callsAtOnce), flows: map[string]*flow{}}
 	for _, upn := range cfg.Monitors {
 		m.mons = append(m.mons, newMonitor(m, upn))
 	}

@@ -45,17 +45,17 @@ func newMetrics(m *Manager) *metrics {
 			Buckets: []float64{0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30},
 		}),
 		unseen: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "presence_bridge_members_unseen_total", Help: "Times that a member was not seen for a lease.", ConstLabels: labels,
+			Name: "presence_bridge_sweep_unseen_total", Help: "Times that a member was not seen for a lease.", ConstLabels: labels,
 		}),
 		monitors:      desc("monitors", "Configured monitors, by state.", "state"),
 		needed:        desc("monitors_needed", "Monitors needed to carry every member that wants a place."),
 		spares:        desc("monitors_spare", "Authorised monitors that carry no shard."),
-		subscriptions: desc("subscriptions", "Live presence subscriptions."),
-		expiry:        desc("subscription_expiry_seconds", "Time until the first live subscription expires, 0 if there is none."),
-		members:       desc("members", "Members by coverage, and why they are not pushed.", "coverage", "why"),
-		staleness:     desc("member_staleness_seconds", "Time since each member was last confirmed."),
-		stalest:       desc("member_staleness_max_seconds", "Time since the stalest member was last confirmed."),
-		unseenNow:     desc("members_unseen", "Members that have not been seen for a lease."),
+		subscriptions: desc("monitor_subscriptions", "Live presence subscriptions."),
+		expiry:        desc("monitor_subscription_expiry_seconds", "Time until the first live subscription expires, 0 if there is none."),
+		members:       desc("coverage_members", "Members by coverage, and why they are not pushed.", "coverage", "why"),
+		staleness:     desc("sweep_staleness_seconds", "Time since each member was last confirmed."),
+		stalest:       desc("sweep_staleness_max_seconds", "Time since the stalest member was last confirmed."),
+		unseenNow:     desc("sweep_members_unseen", "Members that have not been seen for a lease."),
 	}
 }
 

@@ -210,6 +210,11 @@ func (mo *monitor) retryNow() {
 
 // run does what decide says until ctx ends.
 func (mo *monitor) run(ctx context.Context) error {
+	if _, live := mo.live(time.Now()); len(live) > 0 {
+		// A subscription that went on while the bridge did not run: Graph gives up on what it could not
+		// deliver (learn:change-notifications-delivery-webhooks).
+		mo.m.cfg.Sink.OweReads(live)
+	}
 	for {
 		pending := mo.tryFlush(ctx)
 		mo.mu.Lock()
@@ -342,7 +347,11 @@ func (mo *monitor) needAttention(ctx context.Context, e *CallError) {
 	mo.mu.Lock()
 	was := mo.rec.State
 	mo.failures++
-	mo.retryAt = time.Now().Add(backoff(mo.failures, firstProbe, longestProbe))
+	wait := backoff(mo.failures, firstProbe, longestProbe)
+	if t.ofApplication {
+		wait = jitter(firstProbe, 0.2) // all monitors wait for it
+	}
+	mo.retryAt = time.Now().Add(wait)
 	mo.check = false
 	mo.note(func(r *record) {
 		if r.State == StateNeedsAttention && r.Code == t.code {

@@ -33,7 +33,11 @@ type Status struct {
 }
 
 // trouble is a cause for needs_attention: a stable code, what it means, and what to do.
-type trouble struct{ code, text, remedy string }
+type trouble struct {
+	code, text, remedy string
+	// ofApplication: it is not about the monitor; no other monitor works either.
+	ofApplication bool
+}
 
 const (
 	authorize      = "authorise the monitor: presence-bridge monitors authorize UPN"
@@ -42,28 +46,34 @@ const (
 
 // troubles by Entra's AADSTS number (learn: entra reference-error-codes).
 func troubles() map[string]trouble {
-	password := trouble{"password_changed", "the monitor's password was changed or reset, which revoked its sign-in", authorizeAgain}
-	session := trouble{"sign_in_expired", "the monitor's sign-in has expired or was revoked", authorizeAgain}
-	mfa := trouble{"mfa_required", "Entra demands multi-factor authentication of the monitor",
-		"exempt the monitor in Conditional Access, or complete it while authorising: presence-bridge monitors authorize UPN"}
-	access := trouble{"conditional_access", "a Conditional Access policy blocks the monitor's sign-in",
-		"exempt the monitor from the policy that the Entra sign-in log names; the bridge tries again by itself"}
-	consent := trouble{"consent_revoked", "the consent for Presence.Read.All (delegated) is missing or was revoked",
-		"grant it again in Entra, API permissions of the application; then authorise the monitor again: presence-bridge monitors authorize UPN"}
-	secret := trouble{"client_secret_wrong", "Entra does not accept the application's secret or certificate",
-		"put the present secret into client_secret_file (or the certificate into certificate_file); the bridge tries again by itself"}
-	app := trouble{"application_missing", "Entra does not know the application or it is disabled",
-		"correct tenant_id and client_id, or enable the application in Entra"}
-	account := trouble{"account_missing", "Entra does not know the monitor's account", "restore the user in Entra, or configure another monitor"}
+	of := func(code, text, remedy string) trouble { return trouble{code: code, text: text, remedy: remedy} }
+	ofApp := func(code, text, remedy string) trouble { return trouble{code, text, remedy, true} }
+	password := of("password_changed", "the monitor's password was changed or reset, which revoked its sign-in", authorizeAgain)
+	expired := of("password_expired", "the monitor's password has expired", "set a new password, then "+authorizeAgain)
+	session := of("sign_in_expired", "the monitor's sign-in has expired or was revoked", authorizeAgain)
+	mfa := of("mfa_required", "Entra demands multi-factor authentication of the monitor",
+		"exempt the monitor in Conditional Access, or complete it while authorising: presence-bridge monitors authorize UPN")
+	access := of("conditional_access", "a Conditional Access policy blocks the monitor's sign-in",
+		"exempt the monitor from the policy that the Entra sign-in log names; the bridge tries again by itself")
+	consent := of("consent_revoked", "the consent for Presence.Read.All (delegated) is missing or was revoked",
+		"grant it again in Entra, API permissions of the application; then authorise the monitor again: presence-bridge monitors authorize UPN")
+	missing := of("account_missing", "Entra does not know the monitor's account", "restore the user in Entra, or configure another monitor")
+	disabled := of("account_disabled", "the monitor's account is disabled", "enable the account in Entra; the bridge tries again by itself")
+	secret := ofApp("client_secret_wrong", "Entra does not accept the application's secret or certificate",
+		"put the present secret into client_secret_file (or the certificate into certificate_file); the bridge tries again by itself")
+	secretExpired := ofApp("client_secret_expired", "the application's secret has expired",
+		"make a new secret in Entra and put it into client_secret_file; the bridge tries again by itself")
+	app := ofApp("application_missing", "Entra does not know the application or it is disabled",
+		"correct tenant_id and client_id, or enable the application in Entra")
 	return map[string]trouble{
-		"50173": password, "50133": password, "50132": password, "50089": session, "70008": session, "70043": session,
-		"700082": session, "700084": session, "50055": {"password_expired", "the monitor's password has expired", "set a new password, then " + authorizeAgain},
-		"50057": {"account_disabled", "the monitor's account is disabled", "enable the account in Entra; the bridge tries again by itself"},
-		"50034": account, "50020": account, "53003": access, "53000": access, "53001": access, "53002": access, "53004": access, "530003": access,
-		"50076": mfa, "50079": mfa, "50074": mfa, "50072": mfa, "50078": mfa, "65001": consent, "65004": consent, "650051": consent,
-		"7000215": secret, "700027": secret, "700024": secret,
-		"7000222": {"client_secret_expired", "the application's secret has expired", "make a new secret in Entra and put it into client_secret_file; the bridge tries again by itself"},
-		"700016":  app, "7000112": app, "90002": app, "700054": app,
+		"50173": password, "50133": password, "50132": password, "50055": expired,
+		"50089": session, "70008": session, "70043": session, "700082": session, "700084": session,
+		"50057": disabled, "50034": missing, "50020": missing,
+		"53000": access, "53001": access, "53002": access, "53003": access, "53004": access, "530003": access,
+		"50072": mfa, "50074": mfa, "50076": mfa, "50078": mfa, "50079": mfa,
+		"65001": consent, "65004": consent, "650051": consent,
+		"7000215": secret, "700027": secret, "700024": secret, "7000222": secretExpired,
+		"700016": app, "7000112": app, "90002": app, "700054": app,
 	}
 }
 
@@ -74,14 +84,14 @@ func diagnose(e *CallError) trouble {
 	}
 	switch {
 	case e.Kind == Consent:
-		return trouble{"permission_missing", "Graph says that a permission is missing",
-			"grant Presence.Read.All (delegated) to the application in Entra, then " + authorizeAgain}
+		return trouble{code: "permission_missing", text: "Graph says that a permission is missing",
+			remedy: "grant Presence.Read.All (delegated) to the application in Entra, then " + authorizeAgain}
 	case strings.EqualFold(e.Code, "invalid_client"), strings.EqualFold(e.Code, "unauthorized_client"), e.Code == "credential_unusable":
 		return troubles()["7000215"]
 	case e.Code == "not_signed_in":
-		return trouble{"token_unreadable", "the monitor's stored sign-in cannot be read: it is missing, or was sealed under another master key", authorizeAgain}
+		return trouble{code: "token_unreadable", text: "the monitor's stored sign-in cannot be read: it is missing, or was sealed under another master key", remedy: authorizeAgain}
 	default:
-		return trouble{"sign_in_refused", "Entra or Graph does not accept the monitor's sign-in", authorizeAgain}
+		return trouble{code: "sign_in_refused", text: "Entra or Graph does not accept the monitor's sign-in", remedy: authorizeAgain}
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 // request, so that a subscription whose answer was lost is known again (adopt).
 func (mo *monitor) create(ctx context.Context) error {
 	ask, shardID, der, err := mo.ask(ctx)
-	if err != nil {
+	if err != nil || len(ask.Members) == 0 { // everybody left just now
 		return err
 	}
 	state, err := mo.m.cfg.Sealer.Open(ask.ClientState, mo.sealContext("client-state"))
@@ -49,6 +49,9 @@ func (mo *monitor) ask(ctx context.Context) (asked, string, []byte, error) {
 	mo.mu.Lock()
 	want, shardID, before := mo.want, mo.wantShard, mo.rec.Asked
 	mo.mu.Unlock()
+	if len(want) == 0 {
+		return asked{}, "", nil, nil
+	}
 	if before != nil && before.Certificate == cert.ID && slices.Equal(before.Members, want) {
 		if _, err := mo.m.cfg.Sealer.Open(before.ClientState, mo.sealContext("client-state")); err == nil {
 			return *before, shardID, cert.DER, nil

@@ -55,10 +55,12 @@ func TestEverybodyIsReadInTime(t *testing.T) {
 		}
 		// 1 call per sweep of the pushed, 4 per round of the polled, 10 % sooner than they have to.
 		require.LessOrEqual(t, w.graph.count("presences")-calls, (10*60/54+1)+4*(10*60*10/135+1))
-		for _, r := range w.graph.reads {
-			require.LessOrEqual(t, len(r), 650)
-		}
-		require.Empty(t, w.sink.unseen)
+		w.graph.with(func() {
+			for _, r := range w.graph.reads {
+				require.LessOrEqual(t, len(r), 650)
+			}
+		})
+		require.Empty(t, w.sink.told())
 	})
 }
 
@@ -68,7 +70,8 @@ func TestSweepIsSpreadEvenly(t *testing.T) {
 		w.start()
 		w.m.SetMembers(people(0, 6500))
 		w.pass(5 * time.Minute)
-		at := w.graph.readAt
+		var at []time.Time
+		w.graph.with(func() { at = w.graph.readAt })
 		for i := 5; i < len(at); i++ {
 			require.InDelta(t, 1.35, at[i].Sub(at[i-1]).Seconds(), 0.1)
 		}
@@ -106,7 +109,7 @@ func TestSweepFailures(t *testing.T) {
 			require.LessOrEqual(t, gap, time.Minute)
 		}
 		require.Equal(t, 6, int(testutil.ToFloat64(w.m.metrics.sweeps.WithLabelValues("transient"))))
-		begun, ok := w.sink.begun, int(testutil.ToFloat64(w.m.metrics.sweeps.WithLabelValues("ok")))
+		begun, ok := w.sink.begins(), int(testutil.ToFloat64(w.m.metrics.sweeps.WithLabelValues("ok")))
 		require.Equal(t, begun, ok+6, "each read began, a failed one has no end")
 
 		// Throttled: as long as Graph says.
@@ -130,7 +133,7 @@ func TestAnOutageIsReportedOnceAndIsNoStorm(t *testing.T) {
 		w.pass(30 * time.Minute)
 		require.LessOrEqual(t, w.graph.count("presences")-n, 30*60/10, "one try each pause")
 		var told []string
-		for _, ids := range w.sink.unseen {
+		for _, ids := range w.sink.told() {
 			told = append(told, ids...)
 		}
 		slices.Sort(told)
@@ -142,41 +145,41 @@ func TestAnOutageIsReportedOnceAndIsNoStorm(t *testing.T) {
 		require.LessOrEqual(t, w.graph.count("presences")-n, 12)
 		require.Less(t, time.Since(w.cover(7).Confirmed), 16*time.Second)
 		// And again after it was seen.
-		w.graph.hidden[id(7)] = true
+		w.graph.with(func() { w.graph.hidden[id(7)] = true })
 		w.pass(6 * time.Minute)
-		require.Equal(t, []string{id(7)}, w.sink.unseen[len(w.sink.unseen)-1])
+		require.Equal(t, []string{id(7)}, w.sink.told()[len(w.sink.told())-1])
 	})
 }
 
 func TestWhoGraphLeavesOutIsUnseen(t *testing.T) {
 	bubble(t, 0, func(t *testing.T, w *world) {
 		w.cfg.NoSubscriptions = true
-		w.graph.hidden[id(3)] = true
-		w.graph.hidden[id(4)] = true
+		w.graph.with(func() { w.graph.hidden[id(3)] = true })
+		w.graph.with(func() { w.graph.hidden[id(4)] = true })
 		w.start()
 		w.m.SetMembers(people(0, 10))
 		w.pass(4 * time.Minute)
 		w.m.Heard("", []string{id(4), "stranger"}, time.Now()) // a push counts
 		w.pass(2 * time.Minute)
-		require.Equal(t, [][]string{{id(3)}}, w.sink.unseen)
+		require.Equal(t, [][]string{{id(3)}}, w.sink.told())
 		require.True(t, w.cover(3).Confirmed.IsZero())
 		require.False(t, w.cover(4).Confirmed.IsZero())
 		w.pass(10 * time.Minute)
-		require.Equal(t, [][]string{{id(3)}, {id(4)}}, w.sink.unseen)
+		require.Equal(t, [][]string{{id(3)}, {id(4)}}, w.sink.told())
 		// A joiner has a lease's time too.
-		w.graph.hidden[id(10)] = true
+		w.graph.with(func() { w.graph.hidden[id(10)] = true })
 		w.m.SetMembers(people(0, 11))
 		w.pass(4 * time.Minute)
-		require.Len(t, w.sink.unseen, 2)
+		require.Len(t, w.sink.told(), 2)
 		w.pass(2 * time.Minute)
-		require.Equal(t, [][]string{{id(3)}, {id(4)}, {id(10)}}, w.sink.unseen)
+		require.Equal(t, [][]string{{id(3)}, {id(4)}, {id(10)}}, w.sink.told())
 	})
 }
 
 func TestARefusedMemberCostsNobodyElse(t *testing.T) {
 	bubble(t, 0, func(t *testing.T, w *world) {
 		w.cfg.NoSubscriptions = true
-		w.graph.refuse[id(321)] = true
+		w.graph.with(func() { w.graph.refuse[id(321)] = true })
 		w.start()
 		w.m.SetMembers(people(0, 1300))
 		w.pass(2 * time.Minute)
@@ -187,7 +190,7 @@ func TestARefusedMemberCostsNobodyElse(t *testing.T) {
 
 		// All refused: it is not about one of them, and no storm.
 		for i := range 1300 {
-			w.graph.refuse[id(i)] = true
+			w.graph.with(func() { w.graph.refuse[id(i)] = true })
 		}
 		n := w.graph.count("presences")
 		w.pass(10 * time.Minute)
