@@ -214,7 +214,7 @@ func (mo *monitor) info(now time.Time) Info {
 	defer mo.mu.Unlock()
 	i := Info{
 		ID: mo.id, UPN: mo.upn, Status: mo.rec.Status, Problem: mo.problem, Shard: mo.wantShard,
-		Members: len(live), Wanted: len(mo.want), Heard: mo.heard, SignedIn: mo.rec.SignedIn,
+		Members: len(live), Wanted: len(mo.want), Heard: mo.hearing.last, SignedIn: mo.rec.SignedIn,
 	}
 	if s := mo.rec.Subscription; s != nil {
 		i.SubscriptionID, i.CertificateID, i.Expires, i.Renewed = s.ID, s.Certificate, s.Expires, s.Renewed

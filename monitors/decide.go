@@ -23,6 +23,7 @@ type view struct {
 	Expires    time.Time
 	Unreadable bool      // its certificate's key is not ours any more
 	OtherShard bool      // it watches another shard than it should
+	Silent     bool      // it swallows notifications
 	ChangeDue  time.Time // when it should watch the wanted list; zero: it does
 	RenewAt    time.Time
 	RetryAt    time.Time // pause after a failure; zero: none
@@ -58,7 +59,7 @@ func decideSubscription(v view, now time.Time) (action, time.Time) {
 		return actNone, time.Time{}
 	case !v.Want:
 		return actDelete, time.Time{}
-	case v.Unreadable, v.OtherShard:
+	case v.Unreadable, v.OtherShard, v.Silent:
 		return actRecreate, time.Time{}
 	case !v.ChangeDue.IsZero() && !now.Before(v.ChangeDue):
 		return actRecreate, time.Time{}

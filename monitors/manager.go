@@ -33,6 +33,9 @@ type Config struct {
 	PublicURL string
 	// NewClientState makes the secret that Graph repeats in every notification of a subscription.
 	NewClientState func() (string, error)
+	// PushesReported: every decoded notification is reported with [Manager.Heard]. Then a subscription that
+	// delivers nothing although its members change is made anew; otherwise it would look dead always.
+	PushesReported bool
 	// NoSubscriptions: the cloud has no presence subscriptions, the sweep does everything.
 	NoSubscriptions bool
 
@@ -377,14 +380,11 @@ func (m *Manager) OnLifecycle(subscriptionID, event string) {
 	}
 }
 
-// Heard notes that a subscription delivered something about these members: it is alive, and they were seen.
+// Heard notes that a subscription delivered something about these members, at the time of arrival: it is
+// alive, and they were seen. See [Config].PushesReported.
 func (m *Manager) Heard(subscriptionID string, members []string, at time.Time) {
 	if mo := m.bySubscription(subscriptionID); mo != nil {
-		mo.mu.Lock()
-		if at.After(mo.heard) {
-			mo.heard = at
-		}
-		mo.mu.Unlock()
+		mo.hears(len(members), at)
 	}
 	m.sweep.saw(members, at)
 }

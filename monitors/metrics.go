@@ -20,6 +20,8 @@ type metrics struct {
 	sweeps         *prometheus.CounterVec
 	sweepSeconds   prometheus.Histogram
 	unseen         prometheus.Counter
+	misses         prometheus.Counter
+	silences       prometheus.Counter
 
 	monitors, needed, spares, subscriptions, expiry *prometheus.Desc
 	members, staleness, stalest, unseenNow          *prometheus.Desc
@@ -33,6 +35,9 @@ func newMetrics(m *Manager) *metrics {
 	desc := func(name, help string, by ...string) *prometheus.Desc {
 		return prometheus.NewDesc("presence_bridge_"+name, help, by, labels)
 	}
+	single := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: "presence_bridge_" + name, Help: help, ConstLabels: labels})
+	}
 	return &metrics{
 		m:              m,
 		actions:        counter("monitor_actions_total", "What monitors did with their subscriptions, by result.", "action", "result"),
@@ -44,9 +49,9 @@ func newMetrics(m *Manager) *metrics {
 			Name: "presence_bridge_sweep_read_seconds", Help: "Duration of a bulk read that succeeded.", ConstLabels: labels,
 			Buckets: []float64{0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30},
 		}),
-		unseen: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "presence_bridge_sweep_unseen_total", Help: "Times that a member was not seen for a lease.", ConstLabels: labels,
-		}),
+		unseen:        single("sweep_unseen_total", "Times that a member was not seen for a lease."),
+		misses:        single("monitor_misses_total", "Changes that the sweep saw and whose notification never came."),
+		silences:      single("monitor_silent_subscriptions_total", "Subscriptions made anew because they swallowed notifications."),
 		monitors:      desc("monitors", "Configured monitors, by state.", "state"),
 		needed:        desc("monitors_needed", "Monitors needed to carry every member that wants a place."),
 		spares:        desc("monitors_spare", "Authorised monitors that carry no shard."),
@@ -72,7 +77,7 @@ func (c *metrics) Describe(ch chan<- *prometheus.Desc) {
 }
 
 func (c *metrics) collectors() []prometheus.Collector {
-	return []prometheus.Collector{c.actions, c.adoptions, c.lifecycle, c.authorizations, c.sweeps, c.sweepSeconds, c.unseen}
+	return []prometheus.Collector{c.actions, c.adoptions, c.lifecycle, c.authorizations, c.sweeps, c.sweepSeconds, c.unseen, c.misses, c.silences}
 }
 
 // Collect is part of prometheus.Collector.

@@ -53,7 +53,7 @@ type monitor struct {
 	check     bool // look at once whether the subscription is still there
 	problem   Problem
 	signIn    *flow // the authorisation under way
-	heard     time.Time
+	hearing   hearing
 }
 
 // Problem is what keeps an authorised monitor from having its subscription; it is tried again.
@@ -265,8 +265,8 @@ func (mo *monitor) view(now time.Time) view {
 	v := view{
 		State: mo.rec.State, HasToken: len(mo.rec.Token) > 0,
 		Want: len(mo.want) > 0, Subscribed: mo.rec.Subscription != nil,
-		OtherShard: mo.wantShard != mo.rec.Shard,
-		RetryAt:    mo.retryAt, RenewAt: mo.renewAt, Challenge: mo.challenge, Check: mo.check,
+		OtherShard: mo.wantShard != mo.rec.Shard, Silent: mo.hearing.silent,
+		RetryAt: mo.retryAt, RenewAt: mo.renewAt, Challenge: mo.challenge, Check: mo.check,
 	}
 	if s := mo.rec.Subscription; s != nil {
 		v.Expires = s.Expires

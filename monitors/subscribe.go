@@ -92,6 +92,9 @@ func (mo *monitor) holds(ctx context.Context, sub Subscription, ask asked, shard
 func (mo *monitor) settled(now time.Time) {
 	mo.mu.Lock()
 	mo.challenge, mo.check = false, false
+	if s := mo.rec.Subscription; s == nil || s.Created.Equal(now) {
+		mo.hearing.silent, mo.hearing.pushes, mo.hearing.misses = false, 0, 0
+	}
 	mo.planRenewal()
 	mo.compare(now)
 	mo.mu.Unlock()

@@ -38,14 +38,20 @@ type sweeper struct {
 	failures   int       // in a row, over all batches; only run uses it
 	pauseUntil time.Time // only run uses it
 
-	mu    sync.Mutex
 	start time.Time
-	seen  map[string]sighting
+
+	mu       sync.Mutex
+	seen     map[string]sighting
+	pairs    map[presence.Pair]uint16 // numbers of the pairs in seen
+	suspects []suspect                // in the order of due
 }
 
 // sighting is small, since there is one for each member.
 type sighting struct {
 	at     uint32 // seconds after sweeper.start of the last confirmation, or of the joining
+	swept  uint32 // the same of the last read
+	heard  uint32 // the same of the last push; 0: none
+	pair   uint16 // what the last read showed; 0: no read yet
 	unseen bool   // reported as unseen since
 	never  bool   // not confirmed since joining
 }
@@ -74,7 +80,7 @@ type readResult struct {
 
 func newSweeper(m *Manager) *sweeper {
 	return &sweeper{
-		m: m, log: m.log, start: time.Now(), seen: map[string]sighting{},
+		m: m, log: m.log, start: time.Now(), seen: map[string]sighting{}, pairs: map[presence.Pair]uint16{},
 		rings: [2]*ring{{interval: m.cfg.SweepInterval}, {interval: m.cfg.PolledInterval}},
 	}
 }
@@ -100,6 +106,7 @@ func (s *sweeper) run(ctx context.Context) error {
 			checked = now
 			s.reportUnseen(now)
 		}
+		s.judge(now)
 		wake, limit := s.next(now), sweepParallel
 		if s.failures > 0 {
 			limit = 1 // until one succeeds: an outage is no storm
@@ -289,30 +296,40 @@ func (s *sweeper) second(t time.Time) uint32 {
 	return uint32(max(0, t.Sub(s.start)/sightingSecond)) //nolint:gosec // 136 years
 }
 
+// time is the inverse of second.
+func (s *sweeper) time(second uint32) time.Time {
+	return s.start.Add(time.Duration(second) * sightingSecond)
+}
+
 // confirm notes who was shown by a read that began at the given time.
 func (s *sweeper) confirm(shown map[string]presence.Pair, at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sec := s.second(at)
-	for id := range shown {
-		s.note(id, sec)
+	for id, pair := range shown {
+		old, known := s.seen[id]
+		if !known {
+			continue
+		}
+		now := sighting{at: max(sec, old.at), swept: sec, heard: old.heard, pair: s.pairID(pair)}
+		if s.m.cfg.PushesReported {
+			s.suspectChange(id, old, now, at)
+		}
+		s.seen[id] = now
 	}
 }
 
-// saw notes who was heard of otherwise.
+// saw notes who was heard of by a push.
 func (s *sweeper) saw(ids []string, at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	sec := s.second(at)
+	sec := max(1, s.second(at))
 	for _, id := range ids {
-		s.note(id, sec)
-	}
-}
-
-// note is called with mu held.
-func (s *sweeper) note(id string, sec uint32) {
-	if old, known := s.seen[id]; known && sec >= old.at {
-		s.seen[id] = sighting{at: sec}
+		if old, known := s.seen[id]; known {
+			old.at, old.heard = max(sec, old.at), max(sec, old.heard)
+			old.unseen, old.never = false, false
+			s.seen[id] = old
+		}
 	}
 }
 
@@ -321,7 +338,7 @@ func (s *sweeper) confirmed(id string) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if seen, known := s.seen[id]; known && !seen.never {
-		return s.start.Add(time.Duration(seen.at) * sightingSecond)
+		return s.time(seen.at)
 	}
 	return time.Time{}
 }
@@ -332,7 +349,7 @@ func (s *sweeper) reportUnseen(now time.Time) {
 	var ids []string
 	lease := s.m.cfg.Lease
 	for id, seen := range s.seen {
-		if !seen.unseen && now.Sub(s.start.Add(time.Duration(seen.at)*sightingSecond)) >= lease {
+		if !seen.unseen && now.Sub(s.time(seen.at)) >= lease {
 			seen.unseen = true
 			s.seen[id] = seen
 			ids = append(ids, id)
@@ -353,6 +370,6 @@ func (s *sweeper) staleness(now time.Time, each func(age time.Duration, unseen b
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, seen := range s.seen {
-		each(now.Sub(s.start.Add(time.Duration(seen.at)*sightingSecond)), seen.unseen)
+		each(now.Sub(s.time(seen.at)), seen.unseen)
 	}
 }
