@@ -1,6 +1,7 @@
 package archtest
 
 import (
+	"go/ast"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -337,6 +338,25 @@ func TestDeployScripts(t *testing.T) {
 		}
 		run(t, ".", shell, "-n", path)
 	}
+}
+
+// The linker says nothing when the variable that a version is to be written into does not exist.
+func TestDeployVersionVariableExists(t *testing.T) {
+	makefile, err := os.ReadFile(filepath.Join(root(t), "Makefile"))
+	require.NoError(t, err)
+	set := regexp.MustCompile(`-X (\S+)\.(\w+)=`)
+	want := set.FindStringSubmatch(string(makefile))
+	require.NotNil(t, want)
+	require.Equal(t, want[0], set.FindString(deployFile(t, "Containerfile")))
+	dir := filepath.Join("cmd", "presence-bridge")
+	if want[1] != "main" {
+		dir = relative(want[1])
+	}
+	found := slices.ContainsFunc(sources(t)[dir], func(s source) bool {
+		o := s.file.Scope.Lookup(want[2])
+		return o != nil && o.Kind == ast.Var && !s.test()
+	})
+	require.True(t, found, "%s has no variable %s", dir, want[2])
 }
 
 // CI runs the very test command that the README tells a newcomer.
