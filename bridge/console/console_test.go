@@ -136,6 +136,13 @@ func TestTokenIsAccepted(t *testing.T) {
 func TestUnknownAddresses(t *testing.T) {
 	k := newKit(t, nil)
 	requireProblem(t, k.call(t, http.MethodGet, "/api/v1/nothing", ""), http.StatusNotFound, "openapi.json")
+	for _, path := range []string{"/api/v1/accounts//members", "/api/v1/accounts/contoso/members/", "/api/v1/accounts/contoso/monitors//authorize", "/api/v1/jobs/"} {
+		method := http.MethodGet
+		if strings.HasSuffix(path, "authorize") {
+			method = http.MethodPost
+		}
+		requireProblem(t, k.call(t, method, path, ""), http.StatusNotFound, "openapi.json")
+	}
 	w := k.call(t, http.MethodDelete, "/api/v1/accounts", "")
 	requireProblem(t, w, http.StatusMethodNotAllowed, "Allow")
 	require.Contains(t, w.Header().Get("Allow"), "GET")
@@ -258,6 +265,23 @@ func TestErrorsOfTheBackend(t *testing.T) {
 	require.Contains(t, log.String(), "secret-place")
 	require.Contains(t, log.String(), p.RequestID)
 	require.NotContains(t, log.String(), testToken)
+}
+
+// What is logged holds no token, no code, no name and no state of anybody.
+func TestNothingSecretIsLogged(t *testing.T) {
+	var log bytes.Buffer
+	k := newKit(t, func(c *Config) {
+		c.Log = slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelInfo}))
+	})
+	k.call(t, http.MethodPost, "/api/v1/accounts/contoso/monitors/presence1@contoso.com/authorize", "")
+	k.call(t, http.MethodGet, "/api/v1/accounts/contoso/members/user04@contoso.com", "")
+	k.call(t, http.MethodPost, "/api/v1/accounts/contoso/resync", `{"member":"user04@contoso.com"}`)
+	k.Close()
+	require.Contains(t, log.String(), "authorisation of a monitor started")
+	require.Contains(t, log.String(), "resync finished")
+	for _, secret := range []string{testToken, "ABCD-EFGH", "presence1", "user04", "Busy", "In a call"} {
+		require.NotContains(t, log.String(), secret)
+	}
 }
 
 func TestHealth(t *testing.T) {

@@ -107,9 +107,13 @@ func (s *jobs) run(ctx context.Context, j *job, scope api.Scope, accounts []stri
 	s.finish(j, errors.Join(errs...), ctx.Err() != nil)
 }
 
+// report takes in how far one account has come. A report without news wakes nobody.
 func (s *jobs) report(j *job, account string, p Progress) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if last, told := j.accounts[account]; told && len(p.Changed) == 0 && p.Done == last.Done && p.Total == last.Total {
+		return
+	}
 	j.view.ChangedCount += len(p.Changed)
 	if room := api.MaxChanges - len(j.changed); room > 0 {
 		j.changed = append(j.changed, p.Changed[:min(room, len(p.Changed))]...)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -209,6 +211,88 @@ func TestWaitingForAJob(t *testing.T) {
 	})
 }
 
+func TestReportsWithoutNewsWakeNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newKit(t, nil)
+		more := make(chan Progress)
+		k.backend.resync = func(_ context.Context, _, _ string, report func(Progress)) error {
+			for p := range more {
+				report(p)
+			}
+			return nil
+		}
+		job := read[api.Job](t, k.call(t, http.MethodPost, resyncContoso, ""), http.StatusAccepted)
+		revision := func() uint64 { synctest.Wait(); return k.job(t, job.ID, "").Revision }
+		require.EqualValues(t, 1, revision())
+		for _, step := range []struct {
+			p    Progress
+			want uint64
+		}{
+			{Progress{}, 2}, {Progress{}, 2}, {Progress{Total: 9}, 3}, {Progress{Total: 9}, 3}, {Progress{Done: 1, Total: 9}, 4},
+			{Progress{Done: 1, Total: 9, Changed: []api.Change{change("contoso", 1)}}, 5}, {Progress{Done: 1, Total: 9}, 5},
+		} {
+			more <- step.p
+			require.Equal(t, step.want, revision(), "%+v", step.p)
+		}
+		close(more)
+		require.EqualValues(t, 6, revision())
+	})
+}
+
+// Many ask for the same thing, stop and start at once; of each scope only one runs at any moment.
+func TestResyncsByMany(t *testing.T) {
+	k := newKit(t, nil)
+	var mu sync.Mutex
+	active := map[string]int{}
+	k.backend.resync = func(_ context.Context, account, member string, report func(Progress)) error {
+		mu.Lock()
+		active[account]++
+		if member == "" && active[account] > 1 {
+			t.Errorf("%s was under way already", account)
+		}
+		mu.Unlock()
+		report(Progress{Done: 1, Total: 1, Changed: []api.Change{change(account, 1)}})
+		mu.Lock()
+		active[account]--
+		mu.Unlock()
+		return nil
+	}
+	var started atomic.Int32
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for n := range 30 {
+				path, body := resyncContoso, ""
+				switch (i + n) % 4 {
+				case 1:
+					path = resyncFabrikam
+				case 2:
+					path = resyncAll
+				case 3:
+					body = fmt.Sprintf(`{"member":"id-%02d"}`, n%3)
+				}
+				req := newRequest(http.MethodPost, path, body)
+				req.Header.Set("Content-Type", "application/json")
+				switch code := do(k, req).Code; code {
+				case http.StatusAccepted:
+					started.Add(1)
+				case http.StatusConflict:
+				default:
+					t.Errorf("%s answered %d", path, code)
+				}
+				do(k, newRequest(http.MethodGet, "/api/v1/jobs", ""))
+			}
+		})
+	}
+	wg.Wait()
+	k.Close()
+	require.Positive(t, started.Load())
+	for _, j := range k.jobs.all() {
+		require.Equal(t, api.JobDone, j.State)
+		require.Positive(t, j.ChangedCount)
+	}
+}
+
 func TestJobsAreForgotten(t *testing.T) {
 	k := newKit(t, nil)
 	release := make(chan struct{})
@@ -250,16 +334,4 @@ func TestChangesAreBounded(t *testing.T) {
 	job = k.job(t, job.ID, "")
 	require.Equal(t, 11*(api.MaxChanges/10-1), job.ChangedCount)
 	require.Len(t, job.Changed, api.MaxChanges)
-}
-
-func TestScopesOverlap(t *testing.T) {
-	all, a, b, a1, a2 := api.Scope{}, api.Scope{Account: "a"}, api.Scope{Account: "b"}, api.Scope{Account: "a", Member: "1"}, api.Scope{Account: "a", Member: "2"}
-	b1 := api.Scope{Account: "b", Member: "1"}
-	for _, tt := range []struct {
-		x, y api.Scope
-		want bool
-	}{{all, all, true}, {all, a, true}, {all, a1, true}, {a, a, true}, {a, b, false}, {a, a1, true}, {a1, a1, true}, {a1, a2, false}, {a1, b1, false}, {b, a1, false}} {
-		require.Equal(t, tt.want, tt.x.Overlaps(tt.y), "%v and %v", tt.x, tt.y)
-		require.Equal(t, tt.want, tt.y.Overlaps(tt.x), "%v and %v", tt.y, tt.x)
-	}
 }

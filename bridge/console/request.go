@@ -21,15 +21,16 @@ import (
 const maxRequest = 64 << 10
 
 // param is a path parameter, decoded: Echo routes by the raw path if that differs from the decoded one,
-// and leaves parameters then as they are.
-func param(ctx echo.Context, name string) (string, error) {
-	value := ctx.Param(name)
-	if ctx.Request().URL.RawPath == "" {
-		return value, nil
+// and leaves parameters then as they are. An empty segment is no parameter, though Echo takes it for one.
+func param(ctx echo.Context, name string) (value string, err error) {
+	value = ctx.Param(name)
+	if ctx.Request().URL.RawPath != "" {
+		if value, err = url.PathUnescape(value); err != nil {
+			return "", invalid(fmt.Sprintf("%s: cannot be decoded: escape it for a URL path", name))
+		}
 	}
-	value, err := url.PathUnescape(value)
-	if err != nil {
-		return "", invalid(fmt.Sprintf("%s: cannot be decoded: escape it for a URL path", name))
+	if value == "" {
+		return "", echo.ErrNotFound
 	}
 	return value, nil
 }
