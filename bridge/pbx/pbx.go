@@ -22,7 +22,7 @@ type Author uint8
 const (
 	AuthorUnknown Author = iota // the PBX does not say
 	AuthorUser                  // a person, by hand
-	AuthorSelf                  // this bridge's own client
+	AuthorSelf                  // this bridge's own client, or one that may have been (see the connector)
 	AuthorOther                 // another program
 )
 
@@ -117,7 +117,8 @@ type Connector interface {
 	Snapshot(ctx context.Context) ([]User, error)
 
 	// Watch delivers events until ctx ends, reconnecting on its own for ever: a remote error never
-	// ends it. deliver is called from one goroutine, in order, and may block (back-pressure).
+	// ends it. deliver is called from one goroutine, in order, and may block (back-pressure). Watch returns
+	// ctx's error; one at a time. A later Watch begins with EventReset like the first.
 	Watch(ctx context.Context, deliver func(Event)) error
 
 	// Read reads one endpoint directly. An unknown user is a [Gone] error.

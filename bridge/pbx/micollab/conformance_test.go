@@ -62,6 +62,15 @@ func newWorld(t testing.TB, cfg pbxsim.Config) *pbxtest.World {
 		Shuffle: func(on bool) {
 			w.faults(pbxsim.Faults{Late: rate(on) / 2, LateBy: 100 * time.Millisecond, Reordered: rate(on) / 2})
 		},
+		Cruel: func(on bool) {
+			f := pbxsim.NoFaults()
+			if on {
+				f = pbxsim.CruelFaults()
+				f.LateBy, f.SlowBy, f.ApplyLateBy, f.StormFor = 20*time.Millisecond, 20*time.Millisecond, 50*time.Millisecond, 10*time.Millisecond
+			}
+			w.faults(f)
+		},
+		Pending: func() int { return sim.Stats().Pending },
 		Join: func() (string, error) {
 			return "joiner", sim.AddUser(pbxsim.User{ID: "joiner", Email: "joiner@contoso.example", Extension: "2000"})
 		},

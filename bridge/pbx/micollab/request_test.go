@@ -149,7 +149,7 @@ func TestTokenIsReadAgainOnce(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 2, reads)
 	require.Equal(t, 5, b.pbx.count("PUT"), "a 401 says that nothing was done: it is sent once more")
-	require.Equal(t, `{"status":"Busy"}`, b.pbx.bodies[len(b.pbx.bodies)-1], "with its body")
+	require.JSONEq(t, `{"status":"Busy"}`, b.pbx.bodies[len(b.pbx.bodies)-1], "with its body")
 	accepted = "third"
 	_, err = b.Apply(context.Background(), "u1", busy)
 	require.Equal(t, pbx.Unauthorised, kindOf(t, err))
@@ -211,7 +211,7 @@ func TestOverRealConnections(t *testing.T) {
 				}
 			}
 		case "error":
-			w.WriteHeader(500)
+			w.WriteHeader(http.StatusInternalServerError)
 			_, _ = io.WriteString(w, strings.Repeat("x", 2000))
 		default:
 			_, _ = io.WriteString(w, ordinary(r))

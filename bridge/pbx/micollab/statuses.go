@@ -33,6 +33,7 @@ type statusCache struct {
 	list    []presence.Status
 	byName  map[string]presence.Status // by folded name; nil before the first listing
 	stale   bool
+	failed  bool                 // the last listing did
 	asked   time.Time            // of the last listing because of an unknown name or staleness
 	unknown map[string]time.Time // names that a listing did not know
 }
@@ -67,13 +68,23 @@ func (s *statusCache) due(name string, now time.Time) bool {
 	return true
 }
 
+// notKnown notes that the last listing, if there was one, does not know name.
 func (s *statusCache) notKnown(name string, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.failed {
+		return
+	}
 	if len(s.unknown) >= maxUnknown {
 		clear(s.unknown)
 	}
 	s.unknown[fold(name)] = now
+}
+
+func (s *statusCache) tried(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failed = err != nil
 }
 
 func (s *statusCache) expire() {
@@ -159,6 +170,7 @@ func (c *Client) status(ctx context.Context, name string) presence.Status {
 		ctx, cancel := context.WithTimeout(ctx, min(unknownWait, c.cfg.Timeout))
 		_, err := c.Statuses(ctx)
 		cancel()
+		c.statuses.tried(err)
 		if err != nil {
 			c.cfg.Log.WarnContext(ctx, "statuses of the pbx cannot be listed", "error", err)
 		}

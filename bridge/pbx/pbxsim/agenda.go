@@ -1,7 +1,7 @@
 package pbxsim
 
 import (
-	"container/heap"
+	"slices"
 	"sync"
 	"time"
 )
@@ -9,8 +9,7 @@ import (
 // agenda runs things later, in order, one at a time, on the goroutine that calls run.
 type agenda struct {
 	mu     sync.Mutex
-	items  agendaHeap
-	seq    uint64 // orders what is due at the same time
+	items  []agendaItem // by time
 	wake   chan struct{}
 	paused time.Time // not zero while paused
 
@@ -18,9 +17,8 @@ type agenda struct {
 }
 
 type agendaItem struct {
-	at  time.Time
-	seq uint64
-	do  func()
+	at time.Time
+	do func()
 }
 
 func newAgenda() *agenda { return &agenda{wake: make(chan struct{}, 1)} }
@@ -28,8 +26,14 @@ func newAgenda() *agenda { return &agenda{wake: make(chan struct{}, 1)} }
 // after lets do happen d from now.
 func (a *agenda) after(d time.Duration, do func()) {
 	a.mu.Lock()
-	a.seq++
-	heap.Push(&a.items, agendaItem{at: time.Now().Add(d), seq: a.seq, do: do})
+	item := agendaItem{at: time.Now().Add(d), do: do}
+	i, _ := slices.BinarySearchFunc(a.items, item.at, func(it agendaItem, at time.Time) int {
+		if it.at.After(at) {
+			return 1
+		}
+		return -1 // what is due at the same time comes in the order of asking
+	})
+	a.items = slices.Insert(a.items, i, item)
 	a.mu.Unlock()
 	a.nudge()
 }
@@ -84,7 +88,9 @@ func (a *agenda) next() (do func(), wait time.Duration) {
 	if wait := time.Until(a.items[0].at); wait > 0 {
 		return nil, wait
 	}
-	return heap.Pop(&a.items).(agendaItem).do, 0
+	do = a.items[0].do
+	a.items = slices.Delete(a.items, 0, 1)
+	return do, 0
 }
 
 func (a *agenda) step() (did bool, wait time.Duration) {
@@ -119,23 +125,4 @@ func (a *agenda) run(stop <-chan struct{}) {
 		case <-timer.C:
 		}
 	}
-}
-
-type agendaHeap []agendaItem
-
-func (h agendaHeap) Len() int { return len(h) }
-func (h agendaHeap) Less(i, j int) bool {
-	if !h[i].at.Equal(h[j].at) {
-		return h[i].at.Before(h[j].at)
-	}
-	return h[i].seq < h[j].seq
-}
-func (h agendaHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-func (h *agendaHeap) Push(x any)   { *h = append(*h, x.(agendaItem)) }
-func (h *agendaHeap) Pop() any {
-	old := *h
-	x := old[len(old)-1]
-	old[len(old)-1] = agendaItem{}
-	*h = old[:len(old)-1]
-	return x
 }

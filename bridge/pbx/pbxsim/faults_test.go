@@ -241,6 +241,7 @@ func TestSeedDecides(t *testing.T) {
 		}
 		return codes
 	}
-	require.Equal(t, outcome(7), outcome(7))
-	require.NotEqual(t, outcome(7), outcome(8))
+	seven := outcome(7)
+	require.Equal(t, seven, outcome(7))
+	require.NotEqual(t, seven, outcome(8))
 }

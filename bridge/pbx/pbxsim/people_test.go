@@ -133,6 +133,29 @@ func TestPeopleAreSeeded(t *testing.T) {
 		})
 		return what
 	}
-	require.Equal(t, day(3), day(3))
-	require.NotEqual(t, day(3), day(4))
+	third := day(3)
+	require.Equal(t, third, day(3))
+	require.NotEqual(t, third, day(4))
+}
+
+func TestAgendaKeepsItsOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, stop, done := newAgenda(), make(chan struct{}), make(chan struct{})
+		go func() { defer close(done); a.run(stop) }()
+		var got []int
+		for i := range 50 {
+			a.after(time.Duration(i%7)*time.Second, func() { got = append(got, i) })
+		}
+		a.after(10*time.Second, func() { a.after(0, func() { got = append(got, 100) }) })
+		require.Equal(t, 51, a.pending())
+		time.Sleep(time.Minute)
+		close(stop)
+		<-done
+		require.Zero(t, a.pending())
+		require.Len(t, got, 51)
+		require.Equal(t, 100, got[50])
+		for i := range 49 {
+			require.Less(t, got[i]%7*1000+got[i], got[i+1]%7*1000+got[i+1], "by time, then as asked for")
+		}
+	})
 }

@@ -196,7 +196,7 @@ func (s *Sim) Ring(user string) error {
 	})
 }
 
-// StopRinging: the caller gave up.
+// StopRinging lets the caller give up.
 func (s *Sim) StopRinging(user string) error {
 	return s.byHand(user, func(u *person) error {
 		if u.ringing == 0 {

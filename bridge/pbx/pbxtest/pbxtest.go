@@ -63,6 +63,11 @@ type World struct {
 	// Repeat delivers every event twice; Shuffle delivers events late and out of order; neither loses
 	// any. Optional.
 	Repeat, Shuffle func(on bool)
+	// Cruel makes everything fail now and then: requests, writes and their answers, events, connections.
+	// Optional.
+	Cruel func(on bool)
+	// Pending counts late events and late writes that are still to come. Optional.
+	Pending func() int
 	// Revoke makes the connector's credentials invalid, breaking open watches; the function that it
 	// returns makes them valid again, or provides valid ones where the connector looks for them. Optional.
 	Revoke func() (restore func())
@@ -100,6 +105,7 @@ func Run(t *testing.T, target Target) {
 		{"RestartLosingState", func(r *run) { testRestart(r, true) }},
 		{"RepeatedEvents", testRepeatedEvents},
 		{"ShuffledEvents", testShuffledEvents},
+		{"CruelDay", testCruelDay},
 		{"BackPressure", testBackPressure},
 		{"SlowPBX", testSlowPBX},
 		{"BrokenPBX", testBrokenPBX},

@@ -330,6 +330,46 @@ func testShuffledEvents(r *run) {
 	f.agree(r, "with events out of order")
 }
 
+// testCruelDay: whatever happens, every error is typed, the watch goes on, and one snapshot afterwards
+// makes everything right.
+func testCruelDay(r *run) {
+	r.need(r.Cruel != nil, "cruelty")
+	c := r.Connect(r)
+	f := r.followReady(c)
+	r.Cruel(true)
+	for i := range 150 {
+		u := r.Users[i%3]
+		require.NoError(r, r.Pick(u, []string{r.First.Name, r.Second.Name}[i/3%2]))
+		require.NoError(r, r.Line(u, []presence.Line{presence.LineInCall, presence.LineIdle}[i/3%2]))
+		w := pbx.Write{Status: []presence.Status{r.Second, r.First}[i/5%2]}
+		if f.mu.Lock(); c.Capabilities().Versions && i%2 == 0 {
+			w.IfVersion = f.states[u].Version
+		}
+		f.mu.Unlock()
+		if _, err := c.Apply(r.ctx(), u, w); err != nil {
+			r.typed(err)
+		}
+		if _, err := c.Read(r.ctx(), u); err != nil {
+			r.typed(err)
+		}
+	}
+	r.Cruel(false)
+	// What is under way still comes; then the last word is spoken.
+	f.until(r, "rest", func() bool { return r.Pending == nil || r.Pending() == 0 })
+	for _, u := range r.Users {
+		require.NoError(r, r.Line(u, presence.LineOnHold))
+	}
+	f.reread()
+	f.agree(r, "after a cruel day")
+}
+
+// typed checks that an error is one of the contract's.
+func (r *run) typed(err error) {
+	r.Helper()
+	var typed *pbx.Error
+	require.ErrorAs(r, err, &typed)
+}
+
 func (r *run) stir(f *follower, what string) {
 	r.Helper()
 	for i := range 30 {
