@@ -215,3 +215,76 @@ var errBroken = errors.New("broken pipe")
 type brokenPipe struct{}
 
 func (brokenPipe) Write([]byte) (int, error) { return 0, errBroken }
+
+// TestDescribeText shows a whole page, as support sees it.
+func TestDescribeText(t *testing.T) {
+	w := newWorld(t)
+	claims := claimsV1(w.clock())
+	spoilt := w.seal(alice, "Busy", "Busy")
+	spoilt.Signature[0] ^= 1
+	spoilt.Thumbprint = "4B95353E086AD37196606ACF834A14532F03E6DB"
+	body := bodyOf(t, []any{jwt256(testKeys()["sign"], "k1", claims)},
+		richItem(alice, w.seal(alice, "DoNotDisturb", "Presenting")),
+		with(richItem(alice, spoilt), map[string]any{"clientState": nil, "subscriptionExpirationDateTime": "soon", "resource": nil}),
+		map[string]any{"lifecycleEvent": "reauthorizationRequired", "clientState": "x", "tenantId": appID})
+	d, text := w.describe(body, func(o *DescribeOptions) { o.TenantID = tenant })
+	d.Bytes = 0
+	_, rest, ok := strings.Cut(text, "\n")
+	require.True(t, ok)
+	assert.Equal(t, `
+item 0: rich, a presence: DoNotDisturb/Presenting
+  subscription     37a10357-9c28-4cb8-8a4f-a85a1e9b5a7b
+  ends             2023-09-14T10:00:00Z (past)
+  tenant           fec73c09-5f32-43fd-b767-9181f871fbcf (ok)
+  clientState      there, unchecked
+  user             64de7fb3-06d9-44b6-a8e6-c1a17e1a3bc4
+  change type      updated
+  resource         communications/presences/64de7fb3-06d9-44b6-a8e6-c1a17e1a3bc4
+  type             #microsoft.graph.presence
+  certificate      id "c1" (key found by id)
+  data key         ok
+  data signature   ok
+  decryption       ok
+  content          `+plainPresenceJSON(alice, "DoNotDisturb", "Presenting")+`
+
+item 1: rich, could not be read
+  subscription     37a10357-9c28-4cb8-8a4f-a85a1e9b5a7b
+  ends             soon
+  tenant           fec73c09-5f32-43fd-b767-9181f871fbcf (ok)
+  clientState      absent
+  user             64de7fb3-06d9-44b6-a8e6-c1a17e1a3bc4
+  change type      updated
+  type             #microsoft.graph.presence
+  oddities         time
+  certificate      id "c1", thumbprint 4B95353E086AD37196606ACF834A14532F03E6DB (key found by id)
+  data key         ok
+  data signature   failed
+  decryption       unchecked
+  refused          client_state at clientState
+
+item 2: lifecycle, about the subscription itself
+  tenant           8e460676-ae3f-4b1e-8790-ee0fb5d6ad2c (failed)
+  clientState      there, unchecked
+  lifecycle event  reauthorizationRequired
+  refused          tenant at tenantId: not the expected tenant (tenant_id must be the directory id of the tenant whose subscription this is)
+
+validation token 0: version 1.0, signature ok
+  algorithm        RS256
+  key id           k1
+  issuer           https://sts.windows.net/fec73c09-5f32-43fd-b767-9181f871fbcf/
+  tenant           fec73c09-5f32-43fd-b767-9181f871fbcf (ok)
+  audience         8e460676-ae3f-4b1e-8790-ee0fb5d6ad2c (unchecked)
+  publisher        0bf30f3b-4a52-48df-9a82-234910c4a086
+  valid from       2026-11-20T09:00:00Z
+  expires          2026-11-20T17:00:00Z
+  claim appid      0bf30f3b-4a52-48df-9a82-234910c4a086
+  claim appidacr   2
+  claim aud        8e460676-ae3f-4b1e-8790-ee0fb5d6ad2c
+  claim exp        1795194000
+  claim iat        1795165200
+  claim iss        https://sts.windows.net/fec73c09-5f32-43fd-b767-9181f871fbcf/
+  claim nbf        1795165200
+  claim tid        fec73c09-5f32-43fd-b767-9181f871fbcf
+  claim ver        1.0
+`, "\n"+strings.TrimPrefix(rest, "\n"))
+}

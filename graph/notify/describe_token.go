@@ -1,12 +1,11 @@
 package notify
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"strings"
 	"time"
-
-	"github.com/golang-jwt/jwt/v5"
 )
 
 // token checks one token as far as the options allow.
@@ -54,15 +53,20 @@ func (s *describer) token(i int, raw rawToken) TokenDescription {
 	return d
 }
 
-// allClaims decodes the claims for display; nil when they are none.
+// allClaims decodes the claims for display; nil when they are none. Numbers stay as they are written.
 func allClaims(text string) map[string]any {
-	claims := jwt.MapClaims{}
 	parts := strings.Split(text, ".")
 	if len(parts) != 3 {
 		return nil
 	}
-	b, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(parts[1], "="))
-	if err != nil || json.Unmarshal(b, &claims) != nil {
+	b, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		return nil
+	}
+	var claims map[string]any
+	in := json.NewDecoder(bytes.NewReader(b))
+	in.UseNumber()
+	if in.Decode(&claims) != nil {
 		return nil
 	}
 	return claims

@@ -49,7 +49,7 @@ type KeySourceConfig struct {
 	// URLV1 and URLV2 are where the JWK sets are, for tokens of version 1.0 and 2.0; see
 	// [KeyURLs]. HTTPS only. One of them may be empty: the other then serves both.
 	URLV1, URLV2 string
-	// Client makes the requests. Default: http.DefaultClient's behaviour in a client of its own.
+	// Client makes the requests. It is copied. Default: one without particularities.
 	Client *http.Client
 	// TTL is for how long a set counts as fresh. Default 1 h (the keys are rotated daily).
 	TTL time.Duration
@@ -91,9 +91,12 @@ func (c *KeySourceConfig) defaults() error {
 			*d.to = d.def
 		}
 	}
-	if c.Client == nil {
-		c.Client = &http.Client{}
+	client := http.Client{}
+	if c.Client != nil {
+		client = *c.Client
 	}
+	client.CheckRedirect = httpsOnly(client.CheckRedirect)
+	c.Client = &client
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -101,6 +104,25 @@ func (c *KeySourceConfig) defaults() error {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	return nil
+}
+
+// errNotHTTPS refuses a redirect: who can change an answer on its way could make us trust any key.
+var errNotHTTPS = errors.New("redirected to an address without https")
+
+// httpsOnly follows redirects as given does, but to https only.
+func httpsOnly(given func(*http.Request, []*http.Request) error) func(*http.Request, []*http.Request) error {
+	return func(r *http.Request, via []*http.Request) error {
+		switch {
+		case r.URL.Scheme != "https":
+			return errNotHTTPS
+		case given != nil:
+			return given(r, via)
+		case len(via) >= 10: // as http.Client does
+			return errors.New("redirected 10 times")
+		default:
+			return nil
+		}
+	}
 }
 
 // KeySource is the cache of the keys that Microsoft signs validation tokens with. Several decoders
@@ -278,9 +300,6 @@ func (s *keySet) fetch(ctx context.Context) (map[string]signingKey, error) {
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("signing keys: %s answered %s", s.url, resp.Status)
-	}
-	if resp.Request.URL.Scheme != "https" {
-		return nil, fmt.Errorf("signing keys: %s redirects to an address without https", s.url)
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxKeySetBytes+1))
 	if err != nil {

@@ -1,12 +1,14 @@
 package notify
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -385,4 +387,47 @@ func TestTokenRSAFamily(t *testing.T) {
 		return sig
 	})
 	require.NoError(t, w.one([]string{tok}, richItem(alice, w.seal(alice, "Busy", "Busy"))).Err)
+}
+
+// bareTransport answers without setting what net/http's own transport sets.
+type bareTransport struct{ body []byte }
+
+func (b bareTransport) RoundTrip(*http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(bytes.NewReader(b.body))}, nil
+}
+
+func TestKeysThroughAnyTransport(t *testing.T) {
+	w := newWorld(t)
+	ks, err := NewKeySource(KeySourceConfig{URLV2: "https://login.test/keys", Client: &http.Client{Transport: bareTransport{w.issuer.set()}}})
+	require.NoError(t, err)
+	k, fault := ks.key(t.Context(), "2.0", "k1")
+	require.Nil(t, fault)
+	assert.True(t, testKeys()["sign"].PublicKey.Equal(k.public))
+}
+
+func TestKeysBehindARedirect(t *testing.T) {
+	w := newWorld(t)
+	var seen atomic.Int32
+	front := httptest.NewTLSServer(http.RedirectHandler(w.issuer.server.URL, http.StatusFound))
+	defer front.Close()
+	for name, given := range map[string]func(*http.Request, []*http.Request) error{
+		"followed":  nil,
+		"counted":   func(*http.Request, []*http.Request) error { seen.Add(1); return nil },
+		"forbidden": func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	} {
+		client := w.issuer.server.Client()
+		client = &http.Client{Transport: client.Transport, CheckRedirect: given}
+		ks, err := NewKeySource(KeySourceConfig{URLV2: front.URL, Client: client})
+		require.NoError(t, err)
+		_, fault := ks.key(t.Context(), "2.0", "k1")
+		assert.Equal(t, name == "forbidden", fault != nil, "%s: %v", name, fault)
+	}
+	assert.Equal(t, int32(1), seen.Load(), "the given client's own rule is kept")
+	loop := httptest.NewTLSServer(nil)
+	defer loop.Close()
+	loop.Config.Handler = http.RedirectHandler(loop.URL, http.StatusFound)
+	ks, err := NewKeySource(KeySourceConfig{URLV2: loop.URL, Client: loop.Client()})
+	require.NoError(t, err)
+	_, fault := ks.key(t.Context(), "2.0", "k1")
+	assert.Equal(t, ReasonKeysUnavailable, ReasonOf(fault))
 }
