@@ -132,6 +132,14 @@ func TestPolicyProblemsAreTheConfigurations(t *testing.T) {
 	mustParse(t, minimal, Options{ParsePolicy: refuse})
 }
 
+// The lines that the policy's parser names are lines of the file.
+func TestPolicyProblemsNameTheFilesLines(t *testing.T) {
+	got := problems(t, minimal+"    policy:\n      preset: micollab\n\n      teams_to_pbx:\n        - when: {activity: [InACal]}\n          set: {status: x}\n", Options{ParsePolicy: parsePolicy})
+	require.Len(t, got, 1)
+	require.Contains(t, got[0], "InACal")
+	require.Contains(t, got[0], "line 13", got[0])
+}
+
 func TestPolicyThatRefersOutside(t *testing.T) {
 	src := strings.Replace(minimal, "  - name: contoso\n", "  - name: &n contoso\n", 1) + "    policy: {preset: *n}\n"
 	require.Contains(t, strings.Join(problems(t, src, Options{}), "\n"), "accounts[0].policy: cannot be read on its own; anchors must be defined inside it")

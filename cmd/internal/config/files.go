@@ -31,7 +31,7 @@ func (v *validator) files() {
 		v.keyFile("webhook_key_file", c.WebhookKeyFile)
 	}
 	if v.has(RoleConsole) {
-		v.secretFile("admin-token_file", c.Admin.TokenFile)
+		v.secretFile("admin.token_file", c.Admin.TokenFile)
 	}
 	if !v.has(RoleEngine) {
 		return

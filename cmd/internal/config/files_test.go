@@ -72,7 +72,7 @@ func TestFilesThatAreWrong(t *testing.T) {
 		"tls.certificate_file: cannot be used with key_file: tls: private key does not match public key",
 		"master_key_file: " + dir + "/short holds 5 bytes, want 32; restore it from a backup",
 		"webhook_key_file: " + dir + "/none does not exist; create it",
-		"admin-token_file: " + dir + "/empty is empty; write the secret into it",
+		"admin.token_file: " + dir + "/empty is empty; write the secret into it",
 		"accounts[0].pbx[0].token_file: " + dir + " cannot be read: is a directory; name a readable file",
 		"accounts[0].graph.client_secret_file: " + dir + "/secret does not exist; create it",
 		"accounts[0].pbx[0].ca_file: " + dir + "/nocert holds no certificate",

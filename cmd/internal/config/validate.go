@@ -165,7 +165,7 @@ func (v *validator) roles() {
 		v.add("webhook_key_file", "is missing", "a receiver of its own derives clientState from this key: make one with (umask 077; head -c 32 /dev/urandom | base64 > FILE) and give it to the engine role too")
 	}
 	if v.has(RoleConsole) && c.Admin.TokenFile == "" {
-		v.add("admin-token_file", "is missing", "with nats.url keys are never made by the bridge: make a token with (umask 077; head -c 32 /dev/urandom | base64 > FILE)")
+		v.add("admin.token_file", "is missing", "with nats.url keys are never made by the bridge: make a token with (umask 077; head -c 32 /dev/urandom | base64 > FILE)")
 	}
 }
 
