@@ -47,6 +47,12 @@ func (c *Client) Delegated(upn string, store TokenStore) *Delegated {
 // UPN is the signed-in user's name.
 func (d *Delegated) UPN() string { return d.upn }
 
+// String does not tell the tokens.
+func (d *Delegated) String() string { return "signed-in user of tenant " + d.client.cfg.TenantID }
+
+// GoString does not either.
+func (d *Delegated) GoString() string { return d.String() }
+
 // Refresh fetches an access token afresh, and so checks that the sign-in still stands.
 func (d *Delegated) Refresh(ctx context.Context) error {
 	ctx, cancel := d.client.withDeadline(ctx)
@@ -65,7 +71,7 @@ func (c *Client) delegatedScope() string {
 func (d *Delegated) prepare(ctx context.Context) (grant, *Error) {
 	refresh, err := d.store.LoadRefreshToken(ctx)
 	if err != nil {
-		return grant{}, &Error{Kind: Transient, Op: opDelegatedToken, Code: "token_store", Err: err, safe: true}
+		return grant{}, &Error{Kind: Transient, Op: opDelegatedToken, Code: "token_store", Message: clean(err.Error(), 200), Err: err, safe: true}
 	}
 	if d.unsaved != "" {
 		if refresh == d.after {

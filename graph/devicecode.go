@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
@@ -50,6 +51,9 @@ func (a Authorization) String() string { return fmt.Sprintf("authorization of %s
 // GoString does not either.
 func (a Authorization) GoString() string { return a.String() }
 
+// LogValue is what a log gets to see.
+func (a Authorization) LogValue() slog.Value { return slog.StringValue(a.String()) }
+
 // AuthorizationState says what became of a sign-in.
 type AuthorizationState string
 
@@ -95,6 +99,12 @@ const (
 	slowDownStep        = 5 * time.Second // RFC 8628 section 3.5
 	maxPollInterval     = time.Minute
 )
+
+// String does not tell the device code, which is worth a token.
+func (dc *DeviceCode) String() string { return "device code for user code " + dc.UserCode }
+
+// GoString does not either.
+func (dc *DeviceCode) GoString() string { return dc.String() }
 
 // StartDeviceCode begins a sign-in (RFC 8628). Tenants may block this flow by Conditional Access, which
 // shows when the person signs in.
@@ -232,9 +242,6 @@ func failureText(e *Error) string {
 	case "AADSTS50076", "AADSTS50079":
 		return "the sign-in needs another factor: sign in again and finish it"
 	}
-	if e.Status == 0 && e.Err != nil {
-		return e.Err.Error() // nothing was asked: the credential cannot be read
-	}
 	return first(e.Message, "the login endpoint refused the sign-in")
 }
 
@@ -254,7 +261,7 @@ func (a answer) authorization() (Authorization, error) {
 			out.DirectoryRoles = append(out.DirectoryRoles, r)
 		}
 	}
-	missing := ""
+	var missing string
 	switch {
 	case out.RefreshToken == "":
 		missing = "a refresh token (offline_access was not granted)"

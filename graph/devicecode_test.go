@@ -39,12 +39,12 @@ func deviceFlow(tn *tenant, polls ...func(http.ResponseWriter)) *[]time.Time {
 	return at
 }
 
-func oauthError(word, description string) func(http.ResponseWriter) {
+func refusal(word, description string) func(http.ResponseWriter) {
 	return status(400, fmt.Sprintf(`{"error":"%s","error_description":"%s"}`, word, description))
 }
 
 func pending() func(http.ResponseWriter) {
-	return oauthError("authorization_pending", "AADSTS70016: OAuth 2.0 device flow error. Authorization is pending. Continue polling.")
+	return refusal("authorization_pending", "AADSTS70016: OAuth 2.0 device flow error. Authorization is pending. Continue polling.")
 }
 
 func signedInAs(id, access map[string]any) func(http.ResponseWriter) {
@@ -55,7 +55,7 @@ func TestDeviceCode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tn := virtual(t)
 		start := time.Now()
-		polls := deviceFlow(tn, pending(), oauthError("slow_down", "AADSTS70017: slow"), pending(), status(503, ""), pending(),
+		polls := deviceFlow(tn, pending(), refusal("slow_down", "AADSTS70017: slow"), pending(), status(503, ""), pending(),
 			signedInAs(map[string]any{"preferred_username": "presence1@contoso.com", "oid": "FA8BF3DC-0000-0000-0000-000000000001", "tid": testTenant},
 				map[string]any{"upn": "presence1@contoso.com", "wids": []string{"b79fbf4d-3ef9-4689-8143-76b194e85509"}}))
 		dc, err := tn.client(tn.onVirtual).StartDeviceCode(t.Context())
@@ -94,24 +94,24 @@ func TestSignInsThatFail(t *testing.T) {
 		code   string
 		text   string
 	}{
-		"declined":      {oauthError("authorization_declined", "AADSTS70018: declined"), AuthorizationDeclined, "AADSTS70018", "declined"},
-		"denied":        {oauthError("access_denied", ""), AuthorizationDeclined, "access_denied", "declined"},
-		"bad code":      {oauthError("bad_verification_code", "AADSTS70018: bad"), AuthorizationBadCode, "AADSTS70018", "does not know"},
-		"expired":       {oauthError("expired_token", "AADSTS70020: expired"), AuthorizationExpired, "AADSTS70020", "expired"},
-		"code expired":  {oauthError("code_expired", "AADSTS70020: expired"), AuthorizationExpired, "AADSTS70020", "expired"},
-		"only number":   {oauthError("invalid_grant", "AADSTS70020: expired"), AuthorizationExpired, "AADSTS70020", "expired"},
+		"declined":      {refusal("authorization_declined", "AADSTS70018: declined"), AuthorizationDeclined, "AADSTS70018", "declined"},
+		"denied":        {refusal("access_denied", ""), AuthorizationDeclined, "access_denied", "declined"},
+		"bad code":      {refusal("bad_verification_code", "AADSTS70018: bad"), AuthorizationBadCode, "AADSTS70018", "does not know"},
+		"expired":       {refusal("expired_token", "AADSTS70020: expired"), AuthorizationExpired, "AADSTS70020", "expired"},
+		"code expired":  {refusal("code_expired", "AADSTS70020: expired"), AuthorizationExpired, "AADSTS70020", "expired"},
+		"only number":   {refusal("invalid_grant", "AADSTS70020: expired"), AuthorizationExpired, "AADSTS70020", "expired"},
 		"never":         {pending(), AuthorizationExpired, "AADSTS70016", "expired"},
 		"always down":   {status(503, ""), AuthorizationExpired, "", "expired"},
-		"blocked":       {oauthError("invalid_grant", "AADSTS53003: blocked by Conditional Access"), AuthorizationFailed, "AADSTS53003", "Conditional Access"},
-		"secret":        {oauthError("invalid_client", "AADSTS7000215: no"), AuthorizationFailed, "AADSTS7000215", "client_secret_file"},
-		"no credential": {oauthError("invalid_client", "AADSTS7000218: no"), AuthorizationFailed, "AADSTS7000218", "credential"},
-		"no app":        {oauthError("unauthorized_client", "AADSTS700016: no"), AuthorizationFailed, "AADSTS700016", "client_id"},
-		"no tenant":     {oauthError("invalid_request", "AADSTS90002: no"), AuthorizationFailed, "AADSTS90002", "tenant_id"},
-		"consent":       {oauthError("invalid_grant", "AADSTS65001: no"), AuthorizationFailed, "AADSTS65001", "Presence.Read.All"},
-		"unassigned":    {oauthError("invalid_grant", "AADSTS50105: no"), AuthorizationFailed, "AADSTS50105", "assigned"},
-		"disabled":      {oauthError("invalid_grant", "AADSTS50057: no"), AuthorizationFailed, "AADSTS50057", "disabled"},
-		"factor":        {oauthError("interaction_required", "AADSTS50076: no"), AuthorizationFailed, "AADSTS50076", "factor"},
-		"another":       {oauthError("invalid_grant", "AADSTS99999: some sentence"), AuthorizationFailed, "AADSTS99999", "some sentence"},
+		"blocked":       {refusal("invalid_grant", "AADSTS53003: blocked by Conditional Access"), AuthorizationFailed, "AADSTS53003", "Conditional Access"},
+		"secret":        {refusal("invalid_client", "AADSTS7000215: no"), AuthorizationFailed, "AADSTS7000215", "client_secret_file"},
+		"no credential": {refusal("invalid_client", "AADSTS7000218: no"), AuthorizationFailed, "AADSTS7000218", "credential"},
+		"no app":        {refusal("unauthorized_client", "AADSTS700016: no"), AuthorizationFailed, "AADSTS700016", "client_id"},
+		"no tenant":     {refusal("invalid_request", "AADSTS90002: no"), AuthorizationFailed, "AADSTS90002", "tenant_id"},
+		"consent":       {refusal("invalid_grant", "AADSTS65001: no"), AuthorizationFailed, "AADSTS65001", "Presence.Read.All"},
+		"unassigned":    {refusal("invalid_grant", "AADSTS50105: no"), AuthorizationFailed, "AADSTS50105", "assigned"},
+		"disabled":      {refusal("invalid_grant", "AADSTS50057: no"), AuthorizationFailed, "AADSTS50057", "disabled"},
+		"factor":        {refusal("interaction_required", "AADSTS50076: no"), AuthorizationFailed, "AADSTS50076", "factor"},
+		"another":       {refusal("invalid_grant", "AADSTS99999: some sentence"), AuthorizationFailed, "AADSTS99999", "some sentence"},
 		"no refresh":    {status(200, `{"access_token":"x"}`), AuthorizationFailed, "login_answer", "offline_access"},
 		"no name":       {status(200, `{"access_token":"x","refresh_token":"y"}`), AuthorizationFailed, "login_answer", "name"},
 	} {

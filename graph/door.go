@@ -138,7 +138,9 @@ func (c *Client) throttled(k *call, e *Error, pace *backoff.ExponentialBackOff) 
 	if k.class >= classCount || e.Op != k.op {
 		return wait // the login endpoint throttles for itself
 	}
-	c.gates[k.class].throttled(wait)
+	if !c.gates[k.class].throttled(wait) {
+		return 0 // the pause was known: those that were under way say the same
+	}
 	c.log.Warn("graph asks to wait", "class", k.class.String(), "op", k.op, "seconds", wait.Seconds(), "request_id", e.RequestID)
 	return 0
 }

@@ -2,23 +2,16 @@ package graph
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
 
 	"presencebridge/bridge/presence"
@@ -297,17 +290,6 @@ func TestDefaultDeadline(t *testing.T) {
 	})
 }
 
-func TestRetryAfterForms(t *testing.T) {
-	now := time.Date(2026, 11, 25, 8, 0, 0, 0, time.UTC)
-	for v, want := range map[string]time.Duration{
-		"": 0, "7": 7 * time.Second, " 7 ": 7 * time.Second, "1.5": 1500 * time.Millisecond, "0": 0, "-4": 0, "soon": 0, "NaN": 0,
-		"Wed, 25 Nov 2026 08:00:30 GMT": 30 * time.Second, "Wed, 25 Nov 2026 07:00:30 GMT": 0,
-		"99999999999999999999": 24 * time.Hour, "+Inf": 24 * time.Hour,
-	} {
-		require.Equal(t, want, retryAfter(http.Header{"Retry-After": {v}}, now), v)
-	}
-}
-
 func TestFreshTokenOnceAfter401(t *testing.T) {
 	for _, op := range operations() {
 		t.Run(op.name, func(t *testing.T) {
@@ -428,16 +410,6 @@ func TestCancelledBeforeSending(t *testing.T) {
 	require.Zero(t, tn.requestCount())
 }
 
-func TestUntrustedCertificate(t *testing.T) {
-	tn := newTenant(t)
-	c := tn.client()
-	require.NoError(t, c.Verify(t.Context()))
-	other := tn.client(func(cfg *Config) { cfg.Endpoints.CAFile = "" })
-	e := requireKind(t, other.Verify(t.Context()), Refused)
-	require.Contains(t, e.Error(), "ca_file")
-	require.False(t, e.Retry())
-}
-
 func TestForeignLinkGetsNoToken(t *testing.T) {
 	var mu sync.Mutex
 	stolen := 0
@@ -509,115 +481,4 @@ func TestConnectionsAreReusedAndHTTP2IsSpoken(t *testing.T) {
 	require.Len(t, connections, 1)
 	require.Equal(t, map[string]bool{"HTTP/2.0": true}, protos)
 	require.Equal(t, 1, tn.tokenCount())
-}
-
-func TestMetrics(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		tn := virtual(t)
-		tn.graph = inTurn(status(429, "", "Retry-After", "10"), status(200, goodBody), status(500, ""))
-		reg := prometheus.NewRegistry()
-		c := tn.client(tn.onVirtual, func(cfg *Config) { cfg.Metrics = reg })
-		other := tn.client(tn.onVirtual, func(cfg *Config) { cfg.Metrics, cfg.Account = reg, "fabrikam" })
-		require.NoError(t, c.SetPresence(t.Context(), testUser, inACall, time.Hour))
-		require.Error(t, other.ClearPresence(t.Context(), testUser))
-		require.NoError(t, testutil.GatherAndCompare(reg, strings.NewReader(`
-# HELP presence_bridge_graph_requests_total Attempts sent to Graph, by outcome: ok or the kind of failure.
-# TYPE presence_bridge_graph_requests_total counter
-presence_bridge_graph_requests_total{account="contoso",class="write",op="set presence",outcome="ok"} 1
-presence_bridge_graph_requests_total{account="contoso",class="write",op="set presence",outcome="throttled"} 1
-presence_bridge_graph_requests_total{account="fabrikam",class="write",op="clear presence",outcome="transient"} 1
-# HELP presence_bridge_graph_throttled_total Answers 429 of Graph.
-# TYPE presence_bridge_graph_throttled_total counter
-presence_bridge_graph_throttled_total{account="contoso",class="write"} 1
-# HELP presence_bridge_graph_tokens_total Access tokens asked for at the login endpoint, by identity (app or delegated) and outcome.
-# TYPE presence_bridge_graph_tokens_total counter
-presence_bridge_graph_tokens_total{account="contoso",identity="app",outcome="ok"} 1
-presence_bridge_graph_tokens_total{account="fabrikam",identity="app",outcome="ok"} 1
-`), "presence_bridge_graph_requests_total", "presence_bridge_graph_throttled_total", "presence_bridge_graph_tokens_total"))
-		names, err := reg.Gather()
-		require.NoError(t, err)
-		found := map[string]bool{}
-		for _, f := range names {
-			found[f.GetName()] = true
-		}
-		for _, want := range []string{"request_seconds", "budget_wait_seconds", "budget_limit", "budget_available", "budget_waiting", "paused_until_timestamp_seconds"} {
-			require.True(t, found[metricPrefix+want], want)
-		}
-	})
-}
-
-func TestMetricsThatClash(t *testing.T) {
-	reg := prometheus.NewRegistry()
-	reg.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: metricPrefix + "requests_total", Help: "something else"}))
-	tn := virtual(t)
-	_, err := New(tn.config(tn.onVirtual, func(cfg *Config) { cfg.Metrics = reg }))
-	require.ErrorContains(t, err, "register metrics")
-}
-
-func TestCloudsAndEndpoints(t *testing.T) {
-	for cloud, want := range map[Cloud]CloudInfo{
-		"":           {CloudGlobal, "https://login.microsoftonline.com", "https://graph.microsoft.com", true, true},
-		CloudGlobal:  {CloudGlobal, "https://login.microsoftonline.com", "https://graph.microsoft.com", true, true},
-		CloudUSGovL4: {CloudUSGovL4, "https://login.microsoftonline.us", "https://graph.microsoft.us", true, false},
-		CloudUSGovL5: {CloudUSGovL5, "https://login.microsoftonline.us", "https://dod-graph.microsoft.us", true, false},
-		CloudChina:   {CloudChina, "https://login.chinacloudapi.cn", "https://microsoftgraph.chinacloudapi.cn", false, false},
-	} {
-		info, err := cloud.Info()
-		require.NoError(t, err)
-		require.Equal(t, want, info)
-	}
-	tn := virtual(t)
-	bad := func(want string, change func(*Config)) {
-		t.Helper()
-		_, err := New(tn.config(tn.onVirtual, change))
-		require.ErrorContains(t, err, want)
-	}
-	bad("cloud", func(c *Config) { c.Cloud = "mars" })
-	bad("endpoints.login", func(c *Config) { c.Endpoints.Login = "http://127.0.0.1" })
-	bad("endpoints.login", func(c *Config) { c.Endpoints.Login = "https://127.0.0.1/tenant" })
-	bad("endpoints.graph", func(c *Config) { c.Endpoints.Graph = "127.0.0.1:80" })
-	bad("endpoints.graph", func(c *Config) { c.Endpoints.Graph = "https://u:p@127.0.0.1" })
-	bad("v1.0", func(c *Config) { c.Endpoints.Graph = "https://127.0.0.1/v1.0/" })
-	bad("ca_file", func(c *Config) { c.Endpoints.CAFile = "/does/not/exist" })
-	bad("tenant_id", func(c *Config) { c.TenantID = "a/b" })
-	bad("client_id", func(c *Config) { c.ClientID = "" })
-	bad("client_secret_file", func(c *Config) { c.ClientSecret = nil })
-	bad("budgets", func(c *Config) { c.Budgets.Reads.Limit = 3 })
-	empty := filepath.Join(t.TempDir(), "empty.pem")
-	require.NoError(t, os.WriteFile(empty, []byte("nothing"), 0o600))
-	bad("no certificate", func(c *Config) { c.Endpoints.CAFile = empty })
-
-	c := tn.client(tn.onVirtual, func(c *Config) {
-		c.Endpoints.Login = "https://login.test/"
-		c.Endpoints.Graph = "https://graph.test:444/gate/"
-	})
-	require.Equal(t, []string{"https://login.test/common/discovery/v2.0/keys", "https://login.test/common/discovery/keys"}, c.ValidationKeysURLs())
-	require.Equal(t, "https://graph.test:444/gate", c.graph)
-	require.True(t, c.Cloud().Subscriptions)
-}
-
-func TestCloudsWithoutAbilities(t *testing.T) {
-	tn := virtual(t)
-	china := tn.client(tn.onVirtual, func(c *Config) { c.Cloud = CloudChina })
-	_, err := china.Presence(t.Context(), testUser)
-	require.ErrorContains(t, requireKind(t, err, Refused), "no presence API")
-	requireKind(t, china.SetPresence(t.Context(), testUser, inACall, time.Hour), Refused)
-	gov := tn.client(tn.onVirtual, func(c *Config) { c.Cloud = CloudUSGovL4 })
-	_, err = gov.Presence(t.Context(), testUser)
-	require.NoError(t, err)
-	require.Contains(t, tn.forms[0].Get("scope"), "https://graph.microsoft.us/.default")
-	_, err = gov.Delegated("x", &memoryStore{}).CreateSubscription(t.Context(), goodRequest())
-	require.ErrorContains(t, requireKind(t, err, Refused), "polled")
-}
-
-func TestTransportErrors(t *testing.T) {
-	e := transportError("op", &url.Error{Op: "Get", URL: "https://graph.test/secret", Err: errors.New("reset")}, true)
-	require.NotContains(t, e.Error(), "secret")
-	require.True(t, e.Unanswered)
-	e = transportError("op", fmt.Errorf("x: %w", &tls.CertificateVerificationError{Err: errors.New("bad")}), false)
-	require.Equal(t, Refused, e.Kind)
-	require.Equal(t, Transient, KindOf(errors.New("anything")))
-	require.Equal(t, "kind_99", Kind(99).String())
-	require.Nil(t, asError("op", nil))
-	require.Equal(t, Transient, asError("op", errors.New("x")).Kind)
 }

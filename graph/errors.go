@@ -66,7 +66,7 @@ type Error struct {
 	Status int
 	// Code is Graph's error code, or the AADSTS code of the login endpoint.
 	Code string
-	// Message is the other side's own text: shortened, secrets and e-mail addresses taken out.
+	// Message is the other side's own text, or ours: shortened, secrets and e-mail addresses taken out.
 	Message string
 	// RequestID is Graph's request-id, which Microsoft's support asks for.
 	RequestID string
@@ -98,7 +98,7 @@ func (e *Error) Error() string {
 	if e.Message != "" {
 		b.WriteString(": " + e.Message)
 	}
-	if e.Err != nil {
+	if e.Err != nil && e.Message == "" {
 		fmt.Fprintf(&b, ": %v", e.Err)
 	}
 	if e.RequestID != "" {
@@ -233,7 +233,7 @@ func transportError(op string, err error, sent bool) *Error {
 }
 
 // contextError is what an ended context means for a request that was not sent.
-func contextError(op string, ctx context.Context) *Error {
+func contextError(ctx context.Context, op string) *Error {
 	return &Error{Kind: Transient, Op: op, Err: context.Cause(ctx), safe: true}
 }
 

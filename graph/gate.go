@@ -138,14 +138,15 @@ func (g *gate) outlasted(w *waiter) bool {
 }
 
 // throttled is told of every 429. Nothing of the class leaves for as long as Graph said, exactly. A limit
-// that was raised falls back.
-func (g *gate) throttled(wait time.Duration) {
+// that was raised falls back. It tells whether this began a pause.
+func (g *gate) throttled(wait time.Duration) (began bool) {
 	now := time.Now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.throttles++
-	if g.limit > g.budget.Limit {
-		g.setLimit(max(g.budget.Limit, g.limit/2))
+	began = !now.Before(g.paused)
+	if began && g.limit > g.budget.Limit {
+		g.setLimit(max(g.budget.Limit, g.limit/2)) // once: those that were under way say the same
 	}
 	g.raisedAt, g.needed = now, false
 	if until := now.Add(wait); until.After(g.paused) {
@@ -164,6 +165,7 @@ func (g *gate) throttled(wait time.Duration) {
 		})
 	}
 	g.dispatch(now)
+	return began
 }
 
 // pauseLeft is how long the class still has to wait.

@@ -176,7 +176,7 @@ func (p proof) addTo(form url.Values, clientID, audience string) error {
 func (c *Client) readIdentity(op string) (proof, *Error) {
 	p, err := c.identity.read()
 	if err != nil {
-		return proof{}, &Error{Kind: Unauthorised, Op: op, Code: "credential_unreadable", Err: err, safe: true}
+		return proof{}, &Error{Kind: Unauthorised, Op: op, Code: "credential_unreadable", Message: clean(err.Error(), 300), Err: err, safe: true}
 	}
 	return p, nil
 }

@@ -96,7 +96,7 @@ func loginError(op string, status int, header http.Header, body []byte, secrets 
 	}
 	e.Kind = kindOfLogin(status, doc.Error, code)
 	if code != "" && doc.Error != "" {
-		e.Err = oauthWord(clean(doc.Error, 60, secrets...))
+		e.Err = oauthError(clean(doc.Error, 60, secrets...))
 	}
 	return e
 }
@@ -119,14 +119,15 @@ func kindOfLogin(status int, word, code string) Kind {
 	}
 }
 
-// oauthWord is OAuth's own word for a failure, kept as the cause beside the AADSTS code.
-type oauthWord string
+// oauthError is OAuth's own word for a failure, kept as the cause beside the AADSTS code.
+type oauthError string
 
-func (w oauthWord) Error() string { return string(w) }
+// Error is the word.
+func (w oauthError) Error() string { return string(w) }
 
 // oauth is OAuth's own word for a failure at the login endpoint.
 func (e *Error) oauth() string {
-	var w oauthWord
+	var w oauthError
 	if errors.As(e.Err, &w) {
 		return string(w)
 	}

@@ -3,6 +3,7 @@ package graph
 import (
 	"bytes"
 	"encoding/json"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -196,7 +197,7 @@ func (s *scanner) word(w string) {
 // number takes a number.
 func (s *scanner) number() {
 	start := s.i
-	for s.i < len(s.b) && bytes.IndexByte([]byte("+-.0123456789eE"), s.b[s.i]) >= 0 {
+	for s.i < len(s.b) && strings.IndexByte("+-.0123456789eE", s.b[s.i]) >= 0 {
 		s.i++
 	}
 	if start == s.i || !json.Valid(s.b[start:s.i]) {

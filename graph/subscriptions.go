@@ -107,11 +107,11 @@ func (r SubscriptionRequest) check() string {
 		if !userIDPattern.MatchString(id) {
 			return "a user id is no object id"
 		}
-		if id = strings.ToLower(id); seen[id] {
+		key := strings.ToLower(id)
+		if seen[key] {
 			return "a user is named twice: the ids must be distinct"
-		} else {
-			seen[id] = true
 		}
+		seen[key] = true
 	}
 	switch {
 	case r.NotificationURL == "":

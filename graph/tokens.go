@@ -87,7 +87,7 @@ func (s *tokenSource) get(ctx context.Context, stale string) (string, error) {
 		if t := s.cached(stale); t.usable(time.Now()) {
 			return t.value, nil
 		}
-		return "", contextError("get token", ctx)
+		return "", contextError(ctx, "get token")
 	}
 	defer func() { <-s.turn }()
 	t, ok := s.good(stale)

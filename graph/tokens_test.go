@@ -407,13 +407,3 @@ func TestClaims(t *testing.T) {
 	require.Equal(t, "x", readClaims(jwtOf(map[string]any{"oid": "x", "wids": 5})).ObjectID)
 	require.Equal(t, []string{"Presence.Read.All", "openid"}, scopes("https://graph.microsoft.com/Presence.Read.All  openid"))
 }
-
-func TestCleanedTexts(t *testing.T) {
-	require.Equal(t, "a [secret] b", clean("a s3cret! b", 50, "s3cret!"))
-	require.Equal(t, "a [secret] b", clean("a s3cret%21 b", 50, "s3cret!"))
-	require.Equal(t, "for [address] and [token]", clean("for Anna.B@contoso.com and "+jwtOf(map[string]any{"upn": "x"}), 50))
-	require.Equal(t, "one line", clean("one\r\n\x00line", 50))
-	require.Equal(t, "äää…", clean("äääää", 7))
-	require.Equal(t, "a b", clean("a b", 50, ""))
-	require.False(t, strings.Contains(clean("\xff\xfe", 10), "\xff"))
-}

@@ -51,7 +51,7 @@ func New(cfg Config) (*Teams, error) {
 	return &Teams{graph: cfg.Graph, parallel: cfg.Parallel}, nil
 }
 
-// NotSettableError: Graph has no session that shows this pair. Nothing was sent. It is a mistake of the policy,
+// NotSettableError says that no session of Graph's can show this pair. Nothing was sent. It is a mistake of the policy,
 // not of the moment.
 type NotSettableError struct {
 	Pair presence.Pair

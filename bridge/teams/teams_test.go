@@ -2,7 +2,6 @@ package teams_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -204,7 +203,7 @@ func TestPageThatFailsCostsItsOwnMembers(t *testing.T) {
 		f.shown[id] = busyInACall
 	}
 	got, err := newTeams(t, f).Read(t.Context(), members)
-	require.True(t, errors.Is(err, boom))
+	require.ErrorIs(t, err, boom)
 	require.Len(t, got, 750)
 	require.NotContains(t, got, "user-700")
 }
