@@ -3,7 +3,6 @@ package pbxtest
 import (
 	"context"
 	"sync"
-	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -14,7 +13,6 @@ import (
 // follower does with a connector what the engine does: it watches, takes snapshots when it is told to,
 // applies meanwhile's events afterwards, and goes by versions where there are any.
 type follower struct {
-	t    testing.TB
 	conn pbx.Connector
 
 	ctx  context.Context
@@ -34,7 +32,7 @@ type follower struct {
 // follow starts watching; the test's end stops it and waits.
 func (r *run) follow(conn pbx.Connector) *follower {
 	ctx, cancel := context.WithCancel(context.Background())
-	f := &follower{t: r.T, conn: conn, ctx: ctx, states: map[string]pbx.State{}, changed: make(chan struct{})}
+	f := &follower{conn: conn, ctx: ctx, states: map[string]pbx.State{}, changed: make(chan struct{})}
 	f.work.Go(func() {
 		err := conn.Watch(ctx, f.deliver)
 		if ctx.Err() == nil {

@@ -81,10 +81,30 @@ func Run(t *testing.T, target Target) {
 	if target.Patience == 0 {
 		target.Patience = 15 * time.Second
 	}
-	for _, c := range []struct {
-		name string
-		test func(*run)
-	}{
+	for _, c := range checks() {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			c.on(t, target)
+		})
+	}
+}
+
+// check is one test of the suite.
+type check struct {
+	name string
+	test func(*run)
+}
+
+func (c check) on(t testing.TB, target Target) {
+	w := target.Start(t)
+	if len(w.Users) < 3 {
+		t.Fatal("pbxtest: World.Users must name at least three")
+	}
+	c.test(&run{TB: t, World: w, target: target})
+}
+
+func checks() []check {
+	return []check{
 		{"Capabilities", testCapabilities},
 		{"Statuses", testStatuses},
 		{"Snapshot", testSnapshot},
@@ -117,21 +137,12 @@ func Run(t *testing.T, target Target) {
 		{"ContextEnds", testContextEnds},
 		{"ConcurrentUse", testConcurrentUse},
 		{"Verify", testVerify},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			w := target.Start(t)
-			if len(w.Users) < 3 {
-				t.Fatal("pbxtest: World.Users must name at least three")
-			}
-			c.test(&run{T: t, World: w, target: target})
-		})
 	}
 }
 
 // run is one test on one PBX.
 type run struct {
-	*testing.T
+	testing.TB
 	*World
 
 	target Target
