@@ -16,6 +16,7 @@ import (
 // from the seed 0, on a free loopback port, without any cruelty.
 type Config struct {
 	Listen   string       // address to listen on; default "127.0.0.1:0"
+	Host     string       // name or address by which clients reach it, for its URLs and its certificate; default: the listener's
 	Listener net.Listener // used instead of Listen when set, for a network in memory; TLS is put on top
 
 	TenantID     string              // default: drawn from the seed

@@ -275,7 +275,7 @@ func (s *Sim) rotateKeys(r *http.Request) (any, error) {
 type driverState struct {
 	Running bool    `json:"running"`
 	Paused  bool    `json:"paused"`
-	Rate    float64 `json:"rate"` // actions per minute, as a fraction of the people
+	Rate    float64 `json:"rate"` // changes per minute, as a fraction of the people
 	Actions int64   `json:"actions"`
 }
 

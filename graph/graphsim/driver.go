@@ -27,7 +27,7 @@ type People struct {
 // PeopleConfig says how lively they are.
 type PeopleConfig struct {
 	Seed  uint64   // what they do follows from it
-	Rate  float64  // actions per minute, as a fraction of the people: 0.1 is a tenth of them each minute
+	Rate  float64  // changes per minute, as a fraction of the people: 0.1 is a tenth of them each minute
 	Users []string // who takes part, by id or UPN; default: all of Users()
 	Start bool     // sign most of them in first
 }
@@ -132,7 +132,19 @@ func (p *People) run(ctx context.Context) {
 		case <-p.changed:
 			due = time.Now()
 		case <-timer.C:
-			p.act(p.cfg.Users[p.rand.IntN(len(p.cfg.Users))])
+			p.turn(p.cfg.Users[p.rand.IntN(len(p.cfg.Users))])
+		}
+	}
+}
+
+// turn has a person act until it changes what they show of themselves: something may go on beneath
+// what outranks it, and then more happens on top.
+func (p *People) turn(user string) {
+	before := p.sim.Organic(user)
+	for range 5 {
+		p.act(user)
+		if p.sim.Organic(user) != before {
+			return
 		}
 	}
 }

@@ -98,21 +98,35 @@ func (l *login) answer(out map[string]any, err error) (map[string]any, *loginErr
 	return out, nil
 }
 
-// granted are the scopes of a request that the application was given, by their short names.
+// granted are the scopes of a request that the application was given, spelt as they were asked for:
+// short, or behind the resource's address. Clients compare.
 func (a app) granted(requested string) []string {
 	var out []string
 	for scope := range strings.FieldsSeq(requested) {
-		short := scope[strings.LastIndexByte(scope, '/')+1:]
-		if short == ".default" {
-			return a.scopes
+		if resource, all := strings.CutSuffix(scope, ".default"); all {
+			for _, have := range a.scopes {
+				out = append(out, qualified(resource, have))
+			}
+			return out
 		}
 		for _, have := range a.scopes {
-			if strings.EqualFold(have, short) && !slices.Contains(out, have) {
-				out = append(out, have)
+			if strings.EqualFold(have, short(scope)) {
+				out = append(out, strings.TrimSuffix(scope, short(scope))+have)
 			}
 		}
 	}
 	return out
+}
+
+// short is a scope without its resource.
+func short(scope string) string { return scope[strings.LastIndexByte(scope, '/')+1:] }
+
+// qualified puts the resource before a scope of its own; those of OpenID Connect belong to none.
+func qualified(resource, scope string) string {
+	if slices.Contains([]string{"openid", "profile", "email", "offline_access"}, scope) {
+		return scope
+	}
+	return resource + scope
 }
 
 // user finds who a token is for, unless they are gone or refused.

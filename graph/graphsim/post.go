@@ -1,17 +1,12 @@
 package graphsim
 
 import (
-	"bytes"
-	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"io"
-	"mime"
 	"net"
 	"net/http"
-	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -99,82 +94,6 @@ func (p *post) close() {
 	}
 }
 
-// acceptable checks a notification URL: HTTPS, or on loopback HTTP if that is allowed.
-func (p *post) acceptable(raw string, optional bool) error {
-	if raw == "" && optional {
-		return nil
-	}
-	u, err := url.Parse(raw)
-	if err != nil || u.Host == "" {
-		return fmt.Errorf("notificationUrl %q is not an absolute URL", raw)
-	}
-	if u.Scheme == "https" {
-		return nil
-	}
-	ip := net.ParseIP(u.Hostname())
-	loopback := u.Hostname() == "localhost" || (ip != nil && ip.IsLoopback())
-	if u.Scheme == "http" && p.sim.cfg.Delivery.AllowHTTP && loopback {
-		return nil
-	}
-	return fmt.Errorf("notificationUrl %q must be HTTPS", raw)
-}
-
-// validate asks all endpoints at once whether they want the notifications. Two equal URLs are asked
-// twice.
-func (p *post) validate(ctx context.Context, id string, urls ...string) error {
-	ctx, cancel := context.WithTimeout(ctx, validationTimeout)
-	defer cancel()
-	errs := make([]error, len(urls))
-	var asking sync.WaitGroup
-	for i, u := range urls {
-		if u == "" {
-			continue
-		}
-		asking.Go(func() { errs[i] = p.validateOne(ctx, id, u) })
-	}
-	asking.Wait()
-	return errors.Join(errs...)
-}
-
-// validateOne makes one validation request. The token is a sentence, as has been seen.
-func (p *post) validateOne(ctx context.Context, id, raw string) error {
-	token := fmt.Sprintf("Validation: Testing client application reachability for subscription Request-Id: %s + %s%%", p.sim.draw.guid(), id)
-	u, err := url.Parse(raw)
-	if err != nil {
-		return fmt.Errorf("notificationUrl %q: %w", raw, err)
-	}
-	if u.RawQuery != "" {
-		u.RawQuery += "&"
-	}
-	u.RawQuery += "validationToken=" + url.QueryEscape(token)
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), http.NoBody)
-	if err != nil {
-		return fmt.Errorf("notificationUrl %q: %w", raw, err)
-	}
-	req.Header.Set("Content-Type", "text/plain; charset=utf-8")
-	resp, err := p.client.Do(req)
-	if err != nil {
-		if ctx.Err() != nil {
-			return errValidationTimeout
-		}
-		return fmt.Errorf("Subscription validation request failed. Unable to connect: %w", err) //nolint:staticcheck // Graph's own wording
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, 16<<10))
-	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	switch {
-	case err != nil && ctx.Err() != nil:
-		return errValidationTimeout
-	case resp.StatusCode != http.StatusOK:
-		return fmt.Errorf("Subscription validation request failed. Response must be 200 OK, not %d.", resp.StatusCode) //nolint:staticcheck // Graph's own wording
-	case kind != "text/plain":
-		return fmt.Errorf("Subscription validation request failed. Content-Type must be text/plain, not %q.", kind) //nolint:staticcheck // Graph's own wording
-	case string(body) != token:
-		return errors.New("Subscription validation request failed. The response does not match the validation token.") //nolint:staticcheck // Graph's own wording
-	}
-	return nil
-}
-
 // send puts an item on its way, as the faults have it. Under the hub's lock.
 func (p *post) send(s *subscription, user string, pair Pair, now time.Time) {
 	f, chance, d := p.sim.cruelty.faults(), p.sim.cruelty.post, p.sim.cfg.Delivery
@@ -257,112 +176,6 @@ func (p *post) endpoint(u string) *endpoint {
 		p.endpoints[u] = e
 	}
 	return e
-}
-
-func (l *lane) ring() {
-	select {
-	case l.wake <- struct{}{}:
-	default:
-	}
-}
-
-// run works the lane off until the context ends.
-func (l *lane) run(ctx context.Context) {
-	for {
-		for parcel := l.next(); parcel != nil; parcel = l.next() {
-			l.deliver(ctx, parcel)
-			if ctx.Err() != nil {
-				return
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-l.wake:
-		}
-	}
-}
-
-// next is the next parcel to send: a retry that is due, or fresh items packed together.
-func (l *lane) next() *parcel {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.retries) > 0 {
-		p := l.retries[0]
-		l.retries = l.retries[1:]
-		return p
-	}
-	if len(l.fresh) == 0 {
-		return nil
-	}
-	n := min(len(l.fresh), l.post.sim.cfg.Delivery.MaxBatch)
-	p := &parcel{items: l.fresh[:n:n], first: time.Now()}
-	l.fresh = l.fresh[n:]
-	return p
-}
-
-// deliver sends a parcel, and sees to it that it is sent again when that fails.
-func (l *lane) deliver(ctx context.Context, p *parcel) {
-	p.items = l.post.deliverable(p.items, p.attempts == 0)
-	if len(p.items) == 0 {
-		return
-	}
-	if p.body == nil {
-		body, err := l.post.encode(p.items)
-		if err != nil {
-			l.post.sim.log.Error("could not encode notifications", "error", err)
-			l.post.discard(p.items)
-			return
-		}
-		p.body = body
-	}
-	began := time.Now()
-	ok := l.attempt(ctx, p)
-	l.endpoint.state.answered(time.Since(began), time.Now())
-	l.post.outcome(p, ok)
-	if !ok && ctx.Err() == nil {
-		l.again(p)
-	}
-}
-
-// attempt makes one request.
-func (l *lane) attempt(ctx context.Context, p *parcel) bool {
-	timeout := firstTimeout
-	if p.attempts > 0 {
-		timeout = retryTimeout
-	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, l.endpoint.url, bytes.NewReader(p.body))
-	if err != nil {
-		return false
-	}
-	req.Header.Set("Content-Type", "application/json; charset=utf-8")
-	resp, err := l.post.client.Do(req)
-	if err != nil {
-		l.post.sim.log.Debug("notification not delivered", "error", err)
-		return false
-	}
-	defer resp.Body.Close()
-	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10)) // so that the connection is used again
-	return resp.StatusCode/100 == 2
-}
-
-// again has the parcel sent once more after a wait that doubles, up to RetryFor after the first.
-func (l *lane) again(p *parcel) {
-	d := l.post.sim.cfg.Delivery
-	wait := min(maxRetryWait, d.RetryFirst<<min(p.attempts, 20))
-	p.attempts++
-	if time.Since(p.first)+wait > d.RetryFor {
-		l.post.discard(p.items)
-		return
-	}
-	l.post.sim.agenda.after(wait, func() {
-		l.mu.Lock()
-		l.retries = append(l.retries, p)
-		l.mu.Unlock()
-		l.ring()
-	})
 }
 
 // deliverable leaves out items whose subscription has ended or died, and holds those back whose

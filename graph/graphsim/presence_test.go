@@ -354,29 +354,3 @@ func FuzzParseDuration(f *testing.F) {
 		}
 	})
 }
-
-func BenchmarkReadMany(b *testing.B) {
-	s, err := New(Config{Users: 2000, Budgets: &Budgets{}})
-	require.NoError(b, err)
-	defer s.Close()
-	ids := make([]string, 0, maxIDs)
-	for _, u := range s.Users()[:maxIDs] {
-		ids = append(ids, `"`+u.ID+`"`)
-	}
-	body := []byte(`{"ids":[` + string(bytes.Join(toBytes(ids), []byte(","))) + `]}`)
-	c := &call{sim: s, body: body}
-	b.ReportAllocs()
-	for b.Loop() {
-		if a, _ := c.getPresences(); a.status != 200 {
-			b.Fatal(a.status)
-		}
-	}
-}
-
-func toBytes(in []string) [][]byte {
-	out := make([][]byte, len(in))
-	for i, s := range in {
-		out[i] = []byte(s)
-	}
-	return out
-}

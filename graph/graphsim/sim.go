@@ -31,6 +31,7 @@ type Sim struct {
 	hub     *hub
 	post    *post
 	drivers drivers
+	hooks   []func(Change) // guarded by world.mu
 
 	handler  http.Handler
 	server   *http.Server
@@ -58,6 +59,9 @@ func New(cfg Config) (*Sim, error) {
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.world = newWorld(s.agenda)
 	s.world.log, s.world.readLag, s.world.appWins = s.changed, s.nextReadLag, s.nextTie
+	if cfg.OnChange != nil {
+		s.hooks = append(s.hooks, cfg.OnChange)
+	}
 	s.hub = newHub(s)
 	s.world.notified = s.hub.notified
 	s.post = newPost(s)
@@ -93,6 +97,13 @@ func (s *Sim) listen() error {
 		}
 	}
 	host := listener.Addr().String()
+	if s.cfg.Host != "" {
+		_, port, err := net.SplitHostPort(host)
+		if err != nil {
+			port = "443"
+		}
+		host = net.JoinHostPort(s.cfg.Host, port)
+	}
 	caPEM, cert, err := serverCertificate(host)
 	if err != nil {
 		return errors.Join(err, listener.Close())
@@ -174,9 +185,17 @@ func (s *Sim) Faults() Faults { return *s.cruelty.faults() }
 // changed counts a change and tells the hook. Under the world's lock.
 func (s *Sim) changed(c Change) {
 	s.counts.change(c)
-	if s.cfg.OnChange != nil {
-		s.cfg.OnChange(c)
+	for _, hook := range s.hooks {
+		hook(c)
 	}
+}
+
+// OnChange calls f for each change from now on, in order, beside the hook of the configuration. It
+// is called under the tenant's lock: it must be quick and not call the Sim.
+func (s *Sim) OnChange(f func(Change)) {
+	s.world.mu.Lock()
+	defer s.world.mu.Unlock()
+	s.hooks = append(s.hooks, f)
 }
 
 // nextReadLag is how late reads show the next change.

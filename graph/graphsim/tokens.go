@@ -159,8 +159,15 @@ func (l *login) issuer() string {
 	return "https://login.microsoftonline.com/" + l.sim.TenantID + "/v2.0"
 }
 
+// resourceScopes are the scopes that the access token carries, by their short names.
 func resourceScopes(scopes []string) []string {
-	return slices.DeleteFunc(slices.Clone(scopes), func(s string) bool { return s == "offline_access" })
+	var out []string
+	for _, scope := range scopes {
+		if scope != "offline_access" && !slices.Contains(out, short(scope)) {
+			out = append(out, short(scope))
+		}
+	}
+	return out
 }
 
 // subject is pairwise: other for each application.
@@ -207,9 +214,10 @@ func (l *login) checkAssertion(a app, r *http.Request) error {
 	return errors.New("no certificate of that thumbprint is registered")
 }
 
-// thumbIs compares a thumbprint header, padded or not.
+// thumbIs compares a thumbprint header: base64url as RFC 7515 wants it, or the standard alphabet
+// with padding, which MSAL sends and Entra takes.
 func thumbIs(header string, sum []byte) bool {
-	return header != "" && strings.TrimRight(header, "=") == base64.RawURLEncoding.EncodeToString(sum)
+	return header == base64.RawURLEncoding.EncodeToString(sum) || header == base64.StdEncoding.EncodeToString(sum)
 }
 
 func (l *login) checkAssertionClaims(a app, c assertionClaims) error {
