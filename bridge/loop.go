@@ -262,7 +262,7 @@ func (l *loop) commit(c *cell, member string, next Record, effects []Effect, ev 
 	l.mu.Lock()
 	c.rec = next
 	waiters := c.settled
-	if len(waiters) > 0 && next.settled() {
+	if len(waiters) > 0 && next.Settled() {
 		c.settled = nil
 	} else {
 		waiters = nil
@@ -281,8 +281,8 @@ func (l *loop) commit(c *cell, member string, next Record, effects []Effect, ev 
 	}
 }
 
-// settled tells whether nothing is under way or owed that could still change what shows.
-func (r *Record) settled() bool {
+// Settled tells whether nothing is under way or owed that could still change what shows.
+func (r *Record) Settled() bool {
 	t := &r.Teams
 	if t.Write != nil || t.ReadOwed || t.Purge || !t.Timers.Settle.IsZero() {
 		return false

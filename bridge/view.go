@@ -127,7 +127,7 @@ func (e *Engine) settledAfter(ctx context.Context, member string, ev Event) chan
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		c := l.cells[member]
-		if c == nil || c.rec.settled() {
+		if c == nil || c.rec.Settled() {
 			once.Do(func() { close(ch) })
 			return
 		}

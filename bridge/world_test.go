@@ -174,7 +174,7 @@ func (w *world) notify() {
 
 func (w *world) setClient(p presence.Pair) {
 	if w.client != p {
-		w.clientAfterChoice = len(w.events) == 0 && len(w.requests) == 0 && w.rec.settled() && w.rec.Idle()
+		w.clientAfterChoice = len(w.events) == 0 && len(w.requests) == 0 && w.rec.Settled() && w.rec.Idle()
 	}
 	w.client = p
 	w.note("PERSON in Teams: %s", p)

@@ -1,0 +1,261 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"presencebridge/bridge/console/client"
+	"presencebridge/bridge/console/client/api"
+	"presencebridge/cmd/internal/config"
+)
+
+// remote is how a command finds a running bridge.
+type remote struct {
+	config, url, tokenFile string
+	account                string
+	json                   bool
+}
+
+func (r *remote) flags(cmd *cobra.Command) {
+	f := cmd.PersistentFlags()
+	f.StringVar(&r.config, "config", "", "configuration file of the running bridge: address and token are found through it")
+	f.StringVar(&r.url, "url", "", "address of the admin listener, with --token-file, instead of --config")
+	f.StringVar(&r.tokenFile, "token-file", "", "file with the admin token")
+	f.StringVar(&r.account, "account", "", "account; may be left out where there is only one")
+}
+
+func (r *remote) client() (*client.Client, error) {
+	url, tokenFile := r.url, r.tokenFile
+	switch {
+	case r.config != "":
+		cfg, _, err := loadConfig(r.config, "", false)
+		if err != nil {
+			return nil, err
+		}
+		if url == "" {
+			url = cfg.AdminURL()
+		}
+		if tokenFile == "" {
+			tokenFile, _ = cfg.AdminToken()
+		}
+	case url == "" || tokenFile == "":
+		return nil, errors.New("say which bridge: --config FILE, or --url URL with --token-file FILE")
+	}
+	token, err := config.ReadSecret(tokenFile)
+	if err != nil {
+		return nil, fmt.Errorf("admin token: %w; the bridge makes it on its first start", err)
+	}
+	return client.New(url, token)
+}
+
+// accounts are the account asked for, or all.
+func (r *remote) accounts(cmd *cobra.Command, c *client.Client) ([]string, error) {
+	if r.account != "" {
+		return []string{r.account}, nil
+	}
+	list, err := c.Accounts(cmd.Context())
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, 0, len(list))
+	for _, a := range list {
+		names = append(names, a.Name)
+	}
+	return names, nil
+}
+
+// oneAccount is the account asked for, or the only one.
+func (r *remote) oneAccount(cmd *cobra.Command, c *client.Client) (string, error) {
+	names, err := r.accounts(cmd, c)
+	if err != nil {
+		return "", err
+	}
+	if len(names) != 1 {
+		return "", fmt.Errorf("say which account: --account %s", strings.Join(names, " or "))
+	}
+	return names[0], nil
+}
+
+func writeJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+// table writes rows in columns.
+func table(w io.Writer, rows [][]string) error {
+	tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	for _, r := range rows {
+		if _, err := fmt.Fprintln(tw, strings.Join(r, "\t")); err != nil {
+			return err
+		}
+	}
+	return tw.Flush()
+}
+
+func newUsers() *cobra.Command {
+	r := &remote{}
+	cmd := &cobra.Command{Use: "users", Short: "Show members, with both sides' state and coverage"}
+	r.flags(cmd)
+	cmd.PersistentFlags().BoolVar(&r.json, "json", false, "print JSON")
+	var text string
+	list := &cobra.Command{
+		Use: "list", Short: "List the members", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return usersList(cmd, r, text) },
+	}
+	list.Flags().StringVar(&text, "find", "", "only members whose name, UPN, mail, extension or id holds this")
+	get := &cobra.Command{
+		Use: "get USER", Short: "Show one member: id, UPN or mail", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return usersGet(cmd, r, args[0]) },
+	}
+	cmd.AddCommand(list, get)
+	return cmd
+}
+
+func usersList(cmd *cobra.Command, r *remote, text string) error {
+	c, err := r.client()
+	if err != nil {
+		return err
+	}
+	accounts, err := r.accounts(cmd, c)
+	if err != nil {
+		return err
+	}
+	rows := [][]string{{"ACCOUNT", "USER", "COVERAGE", "TEAMS", "PBX", "OURS"}}
+	all := []api.Member{}
+	for _, account := range accounts {
+		for m, err := range c.Members(cmd.Context(), account, text) {
+			if err != nil {
+				return err
+			}
+			if r.json {
+				all = append(all, m)
+			}
+			rows = append(rows, []string{account, or(m.UPN, m.ID), string(m.Coverage), m.Teams.Shown.String(), phones(&m), ours(&m)})
+		}
+	}
+	if r.json {
+		return writeJSON(cmd.OutOrStdout(), all)
+	}
+	return table(cmd.OutOrStdout(), rows)
+}
+
+func or(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
+}
+
+func phones(m *api.Member) string {
+	var out []string
+	for i := range m.Endpoints {
+		ep := &m.Endpoints[i]
+		if !ep.Known {
+			out = append(out, ep.PBX+" "+or(ep.Extension, ep.User)+": unknown")
+			continue
+		}
+		out = append(out, fmt.Sprintf("%s %s: %s, %s", ep.PBX, or(ep.Extension, ep.User), or(string(ep.Line), "unknown"), ep.Shown))
+	}
+	return strings.Join(out, "; ")
+}
+
+// ours is what of it the bridge has put there.
+func ours(m *api.Member) string {
+	var out []string
+	if a := m.Teams.Assertion; a != nil {
+		out = append(out, "Teams: "+a.Value)
+	}
+	for i := range m.Endpoints {
+		if a := m.Endpoints[i].Assertion; a != nil {
+			out = append(out, m.Endpoints[i].PBX+": "+a.Value)
+		}
+	}
+	return strings.Join(out, "; ")
+}
+
+func usersGet(cmd *cobra.Command, r *remote, key string) error {
+	c, err := r.client()
+	if err != nil {
+		return err
+	}
+	accounts, err := r.accounts(cmd, c)
+	if err != nil {
+		return err
+	}
+	for _, account := range accounts {
+		m, err := c.Member(cmd.Context(), account, key)
+		if client.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if r.json {
+			return writeJSON(cmd.OutOrStdout(), m)
+		}
+		return table(cmd.OutOrStdout(), memberRows(account, &m))
+	}
+	return fmt.Errorf("no member %q in %s: give an id, a UPN or a mail address (users list shows them)", key, strings.Join(accounts, ", "))
+}
+
+func memberRows(account string, m *api.Member) [][]string {
+	rows := [][]string{
+		{"member", or(m.Name, m.UPN) + " <" + or(m.Mail, m.UPN) + ">"}, {"account", account}, {"id", m.ID},
+		{"coverage", strings.Join(append([]string{string(m.Coverage)}, m.CoverageReasons...), ": ")},
+		{"Teams shows", m.Teams.Shown.String() + "  (own state: " + organic(&m.Teams) + ")"},
+	}
+	if a := m.Teams.Assertion; a != nil {
+		masked := ""
+		if a.Masked {
+			masked = ", masked by the person's own"
+		}
+		rows = append(rows, []string{"  asserted by us", fmt.Sprintf("%s (%s) since %s, because of %s%s", a.Value, a.Phase, stamp(a.Since), a.From, masked)})
+	}
+	rows = append(rows, []string{"  because", strings.Join(m.Teams.Because, ", ")})
+	rows = appendPending(rows, m.Teams.Pending)
+	for i := range m.Endpoints {
+		ep := &m.Endpoints[i]
+		state := "unknown: not seen for a while"
+		if ep.Known {
+			state = fmt.Sprintf("%s, %s  (own status: %s)", or(string(ep.Line), "unknown"), ep.Shown, ep.Organic)
+		}
+		rows = append(rows, []string{ep.PBX + " " + or(ep.Extension, ep.User) + " shows", state})
+		if a := ep.Assertion; a != nil {
+			rows = append(rows, []string{"  asserted by us", fmt.Sprintf("%s (%s) since %s, afterwards %s again", a.Value, a.Phase, stamp(a.Since), a.Previous)})
+		}
+		if o := ep.Override; o != nil {
+			rows = append(rows, []string{"  overridden", fmt.Sprintf("the person chose by hand at %s, over %s", stamp(o.Since), o.Of)})
+		}
+		rows = append(rows, []string{"  because", strings.Join(ep.Because, ", ")})
+		rows = appendPending(rows, ep.Pending)
+	}
+	return rows
+}
+
+func appendPending(rows [][]string, pending []string) [][]string {
+	if len(pending) == 0 {
+		return rows
+	}
+	return append(rows, []string{"  waiting for", strings.Join(pending, ", ")})
+}
+
+func organic(t *api.Teams) string {
+	switch t.OrganicState {
+	case "seen":
+		return t.Organic.String()
+	case "hidden":
+		return "hidden under ours"
+	default:
+		return "unknown"
+	}
+}
+
+func stamp(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05") }

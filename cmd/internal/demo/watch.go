@@ -1,0 +1,300 @@
+package demo
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"presencebridge/bridge"
+	"presencebridge/bridge/pbx/pbxsim"
+	"presencebridge/bridge/policy"
+	"presencebridge/bridge/presence"
+	"presencebridge/cmd/internal/sims"
+	"presencebridge/graph/graphsim"
+)
+
+// storiesKept is how many of the latest stories the screen can show.
+const storiesKept = 200
+
+// watcher hears from both simulators whatever changes there, and knows who caused it.
+type watcher struct {
+	cfg Config
+
+	mu        sync.Mutex
+	policy    *policy.Policy
+	catalogue policy.Catalogue
+	byID      map[string]*subject
+	byPhone   map[string]*subject
+	counting  bool
+	now       string // the phase
+	last      time.Time
+	stories   []string
+	teams     int // changes that people made
+	phones    int
+	latencies map[bridge.Path][]time.Duration
+	kept      counters // of a bridge that was stopped
+	lost      []string
+}
+
+// subject is one member as the watcher knows them, from the simulators alone.
+type subject struct {
+	person sims.Person
+
+	organic  presence.Pair   // without any session of the bridge
+	want     presence.Status // what policy makes of it
+	wantFrom time.Time
+	picked   time.Time // last choice by hand on the phone
+	lastDo   time.Time // anything a person did, on either side
+	doing    string
+
+	// due is a change in Teams that nothing has disturbed since, and whose effect on the phone has not come.
+	due      presence.Status
+	dueSince time.Time
+	chosen   presence.Status
+	shows    presence.Status
+}
+
+func newWatcher(cfg Config) *watcher {
+	return &watcher{
+		cfg: cfg, byID: map[string]*subject{}, byPhone: map[string]*subject{}, last: time.Now(),
+		latencies: map[bridge.Path][]time.Duration{},
+	}
+}
+
+func (w *watcher) introduce(people []sims.Person, p *policy.Policy) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.policy = p
+	for _, who := range people {
+		s := &subject{person: who, organic: presence.ParsePairString("Offline"), doing: "begins"}
+		w.byID[who.ID], w.byPhone[who.Phone] = s, s
+	}
+}
+
+func (w *watcher) statuses(ss []pbxsim.Status) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, s := range ss {
+		w.catalogue = append(w.catalogue, presence.Status{Name: s.Name, Kind: presence.Kind(s.Kind)})
+	}
+	for _, s := range w.byID {
+		s.chosen, s.shows = w.catalogue[0], w.catalogue[0]
+	}
+}
+
+func (w *watcher) status(name string) presence.Status {
+	if s, ok := w.catalogue.Find(name); ok {
+		return s
+	}
+	return presence.Status{Name: name, Kind: presence.KindCustom}
+}
+
+func (w *watcher) phase(text string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.now = text
+	w.tell("== " + text)
+}
+
+func (w *watcher) begin() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.counting = true
+}
+
+func (w *watcher) end() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.counting = false
+}
+
+func (w *watcher) lastChange() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.last
+}
+
+func (w *watcher) tell(story string) {
+	w.stories = append(w.stories, time.Now().Format("15:04:05.000")+"  "+story)
+	if len(w.stories) > storiesKept {
+		w.stories = w.stories[1:]
+	}
+}
+
+// teamsChanged hears of a change in Teams. It runs under the simulator's lock.
+func (w *watcher) teamsChanged(c graphsim.Change) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := w.byID[c.UserID]
+	if s == nil {
+		return // a monitor
+	}
+	now := time.Now()
+	if c.Ours {
+		if c.Visible() {
+			w.last = now
+			w.tell(fmt.Sprintf("%-16s phone: %-28s ->  Teams shows %-26s %s", s.person.Name, s.doing, c.To, after(now, s.lastDo)))
+		}
+		return
+	}
+	organic := presence.ParsePair(c.Organic.Availability, c.Organic.Activity)
+	if organic == s.organic {
+		return
+	}
+	w.last = now
+	if w.counting {
+		w.teams++
+	}
+	s.organic, s.lastDo, s.doing = organic, now, c.Cause
+	w.closeDue(s, now)
+	want := w.policy.ForPBX("main", w.catalogue, organic).Status
+	if !want.Same(s.want) || want.IsZero() != s.want.IsZero() {
+		s.want, s.wantFrom = want, now
+		w.openDue(s, now)
+	}
+}
+
+// openDue expects the effect of a change in Teams on the phone, where nothing stands against it.
+func (w *watcher) openDue(s *subject, now time.Time) {
+	s.due = presence.Status{}
+	want := w.policy.ForPBX("main", w.catalogue, s.organic)
+	if want.IsZero() || !s.shows.Same(s.chosen) || policy.OfClass(want.Class) <= policy.OfKind(s.chosen.Kind) {
+		return
+	}
+	s.due, s.dueSince = want.Status, now
+}
+
+// closeDue counts a change as lost that stood undisturbed for longer than the bridge may take, and never had its
+// effect.
+func (w *watcher) closeDue(s *subject, now time.Time) {
+	if !s.due.IsZero() && now.Sub(s.dueSince) > w.patience() {
+		w.lost = append(w.lost, fmt.Sprintf("%s: %s in Teams at %s never showed on the phone as %s", s.person.Mail, s.organic,
+			s.dueSince.Format("15:04:05"), s.due))
+	}
+	s.due = presence.Status{}
+}
+
+// patience is the longest that an effect may take: a push that was lost is found by the sweep; with faults a write
+// may have to be waited out twice.
+func (w *watcher) patience() time.Duration {
+	if w.cfg.Faults == "none" {
+		return 2*sweepInterval + 10*time.Second
+	}
+	return 2*sweepInterval + 150*time.Second
+}
+
+// phoneChanged hears of a change on the PBX.
+func (w *watcher) phoneChanged(c pbxsim.Change) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := w.byPhone[c.User]
+	if s == nil {
+		return
+	}
+	now := time.Now()
+	w.last = now
+	s.shows = w.status(c.After.Status)
+	if strings.HasPrefix(c.By, "api:") {
+		if s.shows.Same(s.due) {
+			s.due = presence.Status{}
+		}
+		w.tell(fmt.Sprintf("%-16s Teams: %-28s ->  phone shows %-26s %s", s.person.Name, s.doing, c.After.Status, after(now, s.lastDo)))
+		return
+	}
+	if w.counting {
+		w.phones++
+	}
+	w.closeDue(s, now) // whatever a person does now may stand against it
+	s.lastDo = now
+	if c.By == "user" && c.Before.Status != c.After.Status {
+		s.chosen, s.picked, s.doing = s.shows, now, "picks "+c.After.Status
+		return
+	}
+	if c.Before.Line != c.After.Line {
+		s.doing = "line " + c.After.Line
+	}
+}
+
+func after(now, cause time.Time) string {
+	d := now.Sub(cause)
+	if cause.IsZero() || d > time.Minute {
+		return ""
+	}
+	return d.Round(time.Millisecond).String()
+}
+
+// latency hears of the bridge's own share of a write.
+func (w *watcher) latency(_, _ string, path bridge.Path, d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.counting {
+		w.latencies[path] = append(w.latencies[path], d)
+	}
+}
+
+// percentiles of one path, in milliseconds.
+func (w *watcher) percentiles(path bridge.Path) (n int, p50, p99 float64) {
+	w.mu.Lock()
+	ds := slices.Clone(w.latencies[path])
+	w.mu.Unlock()
+	if len(ds) == 0 {
+		return 0, 0, 0
+	}
+	slices.Sort(ds)
+	at := func(q float64) float64 { return float64(ds[int(q*float64(len(ds)-1))].Microseconds()) / 1000 }
+	return len(ds), at(0.50), at(0.99)
+}
+
+// counters are the bridge's own figures, summed over restarts.
+type counters struct {
+	toPBX, toTeams, renewals, echoes, reads float64
+}
+
+func (c counters) plus(o counters) counters {
+	return counters{c.toPBX + o.toPBX, c.toTeams + o.toTeams, c.renewals + o.renewals, c.echoes + o.echoes, c.reads + o.reads}
+}
+
+func (w *watcher) keepCounters(g prometheus.Gatherer) {
+	c := gather(g)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.kept = w.kept.plus(c)
+}
+
+// gather reads the bridge's metrics.
+func gather(g prometheus.Gatherer) counters {
+	var c counters
+	families, err := g.Gather()
+	if err != nil {
+		return c
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			labels := map[string]string{}
+			for _, l := range m.GetLabel() {
+				labels[l.GetName()] = l.GetValue()
+			}
+			v := m.GetCounter().GetValue()
+			switch f.GetName() {
+			case "presence_bridge_writes_total":
+				switch {
+				case labels["kind"] == "renewal":
+					c.renewals += v
+				case labels["side"] == bridge.TeamsSideLabel:
+					c.toTeams += v
+				default:
+					c.toPBX += v
+				}
+			case "presence_bridge_echoes_total":
+				c.echoes += v
+			case "presence_bridge_teams_reads_total":
+				c.reads += v
+			}
+		}
+	}
+	return c
+}
