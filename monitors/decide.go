@@ -19,6 +19,7 @@ type view struct {
 	State      State
 	HasToken   bool
 	Want       bool // has members to watch
+	Hold       bool // the members are not known yet: make nothing new
 	Subscribed bool
 	Expires    time.Time
 	Unreadable bool      // its certificate's key is not ours any more
@@ -53,11 +54,11 @@ func decideSubscription(v view, now time.Time) (action, time.Time) {
 	switch {
 	case !v.Subscribed || !now.Before(v.Expires):
 		// Also one that expired while the bridge was down; Graph has forgotten it.
-		if v.Want {
+		if v.Want && !v.Hold {
 			return actCreate, time.Time{}
 		}
 		return actNone, time.Time{}
-	case !v.Want:
+	case !v.Want && !v.Hold:
 		return actDelete, time.Time{}
 	case v.Unreadable, v.OtherShard, v.Silent:
 		return actRecreate, time.Time{}

@@ -121,13 +121,13 @@ type Manager struct {
 	ops     chan struct{} // bounds subscription calls under way
 	// version grows whenever the coverage of anybody may have changed.
 	version atomic.Uint64
+	known   atomic.Bool // SetMembers was called
 
 	preparing sync.Mutex // held by Prepare
 	prepared  bool       // under preparing
 
 	mu       sync.Mutex // before a monitor's mu
 	members  []Member   // by id
-	known    bool       // SetMembers was called
 	mons     []*monitor // configured ones, in the order of the configuration
 	retired  []*monitor // stored ones that are not configured any more
 	flows    map[string]*flow
@@ -280,7 +280,8 @@ func (m *Manager) SetMembers(members []Member) {
 	slices.SortStableFunc(sorted, func(a, b Member) int { return strings.Compare(a.ID, b.ID) })
 	sorted = slices.CompactFunc(sorted, func(a, b Member) bool { return a.ID == b.ID })
 	m.mu.Lock()
-	m.members, m.known = sorted, true
+	m.members = sorted
+	m.known.Store(true)
 	m.mu.Unlock()
 	m.replan()
 }
@@ -290,7 +291,7 @@ func (m *Manager) replan() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	defer m.version.Add(1)
-	if !m.known {
+	if !m.known.Load() {
 		// The stored lists hold until the directory is known.
 		for _, mo := range m.mons {
 			mo.wake()
@@ -310,6 +311,7 @@ func (m *Manager) replan() {
 	for _, s := range a.Shards {
 		given[a.Carrier[s.ID]] = s
 	}
+	defer m.forgetTaken(a)
 	now := time.Now()
 	for _, mo := range m.mons {
 		s := given[mo.id]
@@ -320,6 +322,15 @@ func (m *Manager) replan() {
 	}
 	if a.Moved > 0 {
 		m.log.Info("members moved between shards", "moved", a.Moved)
+	}
+}
+
+// forgetTaken ends the claims to shards that went to other monitors. mu is held.
+func (m *Manager) forgetTaken(a shard.Assignment) {
+	for _, mo := range m.mons {
+		if id := mo.remembers(); id != "" && a.Carrier[id] != "" {
+			mo.forget()
+		}
 	}
 }
 

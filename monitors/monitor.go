@@ -90,9 +90,8 @@ func (mo *monitor) load(rec record, rev uint64, configured bool) {
 		// The configuration went back to what it was.
 		mo.note(func(r *record) { r.Status = Status{State: StateAuthorized, Since: time.Now()} })
 	}
-	mo.want, mo.wantShard = mo.rec.Members, mo.rec.Shard
-	if mo.want == nil {
-		mo.wantShard = ""
+	if mo.rec.Shard != "" && len(mo.rec.Members) > 0 {
+		mo.want, mo.wantShard = mo.rec.Members, mo.rec.Shard
 	}
 	mo.planRenewal()
 }
@@ -134,11 +133,32 @@ func (mo *monitor) carrier() (c shard.Monitor, s shard.Shard, remembered bool) {
 func (mo *monitor) assign(shardID string, members []string, now time.Time) {
 	mo.mu.Lock()
 	defer mo.mu.Unlock()
-	if mo.wantShard != shardID || !slices.Equal(mo.want, members) {
-		mo.want, mo.wantShard = members, shardID
-		defer mo.wake()
-	}
+	mo.want, mo.wantShard = members, shardID
+	mo.wake()
 	mo.compare(now)
+}
+
+// forget gives up the claim to a shard that another monitor has taken over.
+func (mo *monitor) forget() {
+	mo.mu.Lock()
+	defer mo.mu.Unlock()
+	mo.note(func(r *record) {
+		r.Shard = ""
+		if r.Subscription == nil {
+			r.Members = nil
+		}
+	})
+	mo.wake()
+}
+
+// remembers is the shard that the monitor has a claim to without carrying it.
+func (mo *monitor) remembers() string {
+	mo.mu.Lock()
+	defer mo.mu.Unlock()
+	if mo.wantShard != "" {
+		return ""
+	}
+	return mo.rec.Shard
 }
 
 // compare notes since when the subscription watches others than it should. mu is held.
@@ -220,6 +240,9 @@ func (mo *monitor) run(ctx context.Context) error {
 		mo.mu.Lock()
 		now := time.Now()
 		act, wake := decide(mo.view(now), now)
+		if act == actNone && !now.Before(mo.retryAt) && mo.rec.State == StateAuthorized {
+			mo.failures, mo.problem = 0, Problem{} // what failed need not be done any more
+		}
 		mo.mu.Unlock()
 		if act != actNone {
 			mo.act(ctx, act)
@@ -265,7 +288,7 @@ func (mo *monitor) view(now time.Time) view {
 	v := view{
 		State: mo.rec.State, HasToken: len(mo.rec.Token) > 0,
 		Want: len(mo.want) > 0, Subscribed: mo.rec.Subscription != nil,
-		OtherShard: mo.wantShard != mo.rec.Shard, Silent: mo.hearing.silent,
+		Hold: !mo.m.known.Load(), OtherShard: mo.wantShard != mo.rec.Shard, Silent: mo.hearing.silent,
 		RetryAt: mo.retryAt, RenewAt: mo.renewAt, Challenge: mo.challenge, Check: mo.check,
 	}
 	if s := mo.rec.Subscription; s != nil {
@@ -352,6 +375,7 @@ func (mo *monitor) needAttention(ctx context.Context, e *CallError) {
 		wait = jitter(firstProbe, 0.2) // all monitors wait for it
 	}
 	mo.retryAt = time.Now().Add(wait)
+	mo.problem = Problem{} // the state says it
 	mo.check = false
 	mo.note(func(r *record) {
 		if r.State == StateNeedsAttention && r.Code == t.code {

@@ -22,6 +22,7 @@ type record struct {
 	Token    []byte    `json:"token,omitempty"` // sealed refresh token
 	SignedIn time.Time `json:"signed_in,omitzero"`
 
+	// Shard is the one that Members are, or were; empty if another monitor has taken it over.
 	Shard string `json:"shard,omitempty"`
 	// Members are whom the subscription watches; without one, whom the last one watched: a restart
 	// begins the assignment with them, so that nobody moves.
@@ -111,11 +112,12 @@ func (mo *monitor) reload(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("monitors: read %s again: %w", mo.id, err)
 	}
-	rec := record{UPN: mo.upn, Status: unset()}
-	if e.Value != nil {
-		if err := json.Unmarshal(e.Value, &rec); err != nil {
+	var rec record
+	if err := json.Unmarshal(e.Value, &rec); err != nil {
+		if e.Value != nil {
 			mo.m.log.Warn("stored monitor cannot be read, it is written anew", "monitor", mo.id)
 		}
+		rec = record{UPN: mo.upn, Status: unset()}
 	}
 	mo.mu.Lock()
 	defer mo.mu.Unlock()
