@@ -8,11 +8,12 @@ import (
 
 // Budget is a limit of requests of one class, per application and tenant.
 type Budget struct {
-	// Limit is how many requests may leave within any Window.
+	// Limit is how many requests may leave within any Window. 0: the class's default.
 	Limit int
-	// Window is the time Limit is about.
+	// Window is the time Limit is about. 0: the class's default.
 	Window time.Duration
-	// Max is up to where Limit is raised while it is needed and no 429 comes. 0 or below Limit: never raised.
+	// Max is up to where Limit is raised while it is needed and no 429 comes. 0 or below Limit: never raised, but
+	// a Budget that is all zero is the default, Max too.
 	Max int
 }
 
@@ -70,10 +71,16 @@ func (b Budgets) withDefaults(cloud Cloud) (Budgets, error) {
 		{"subscription_list", &b.SubscriptionList, d.SubscriptionList},
 		{"directory", &b.Directory, d.Directory},
 	} {
-		switch {
-		case *f.own == (Budget{}):
+		if *f.own == (Budget{}) {
 			*f.own = f.def
-		case f.own.Limit < 1 || f.own.Window <= 0:
+		}
+		if f.own.Limit == 0 {
+			f.own.Limit = f.def.Limit
+		}
+		if f.own.Window == 0 {
+			f.own.Window = f.def.Window
+		}
+		if f.own.Limit < 1 || f.own.Window < 0 {
 			return b, fmt.Errorf("graph: budgets.%s: %d requests in %v cannot be: give a limit of at least 1 and a window", f.key, f.own.Limit, f.own.Window)
 		}
 	}

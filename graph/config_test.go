@@ -37,7 +37,7 @@ func TestCloudsAndEndpoints(t *testing.T) {
 	bad("tenant_id", func(c *Config) { c.TenantID = "a/b" })
 	bad("client_id", func(c *Config) { c.ClientID = "" })
 	bad("client_secret_file", func(c *Config) { c.ClientSecret = nil })
-	bad("budgets", func(c *Config) { c.Budgets.Reads.Limit = 3 })
+	bad("budgets", func(c *Config) { c.Budgets.Reads.Limit = -3 })
 	empty := filepath.Join(t.TempDir(), "empty.pem")
 	require.NoError(t, os.WriteFile(empty, []byte("nothing"), 0o600))
 	bad("no certificate", func(c *Config) { c.Endpoints.CAFile = empty })

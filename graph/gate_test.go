@@ -357,8 +357,8 @@ func TestUnusedBudgetIsNotRaised(t *testing.T) {
 
 func TestBudgetsAreChecked(t *testing.T) {
 	for name, b := range map[string]Budgets{
-		"no window":    {Reads: Budget{Limit: 5}},
-		"no limit":     {Writes: Budget{Window: time.Second}},
+		"window":       {Reads: Budget{Limit: 5, Window: -1}},
+		"limit":        {Writes: Budget{Limit: -1, Window: time.Second}},
 		"negative":     {Subscriptions: Budget{Limit: -1, Window: time.Second}},
 		"shares":       {ConfirmShare: .5, SweepShare: .5},
 		"confirm zero": {ConfirmShare: -1},
@@ -369,5 +369,9 @@ func TestBudgetsAreChecked(t *testing.T) {
 	b, err := Budgets{}.withDefaults(CloudUSGovL4)
 	require.NoError(t, err)
 	require.Equal(t, .25, b.SweepShare, "clouds without subscriptions")
+	b, err = Budgets{Reads: Budget{Limit: 5}, Writes: Budget{Window: time.Second}}.withDefaults("")
+	require.NoError(t, err)
+	require.Equal(t, Budget{Limit: 5, Window: 30 * time.Second}, b.Reads)
+	require.Equal(t, Budget{Limit: 1200, Window: time.Second}, b.Writes, "never raised")
 	require.Equal(t, .2, DefaultBudgets(CloudGlobal).SweepShare)
 }
