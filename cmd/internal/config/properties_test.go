@@ -21,8 +21,12 @@ func scalars() []Key {
 // value returns a text that a key accepts, other than its default.
 func value(k Key) string {
 	switch {
-	case k.Type == "duration" || k.Type == "size":
-		return k.Min + map[bool]string{true: "s"}[k.Min == "0" && k.Type == "duration"]
+	case strings.HasSuffix(k.Path, "polled_interval"):
+		return "7s"
+	case k.Type == "duration":
+		return k.Max
+	case k.Type == "size":
+		return k.Min
 	case k.Type == "always, or a duration":
 		return "1s"
 	case k.Type == "whole number" || k.Type == "number":
@@ -160,7 +164,9 @@ func TestEveryMisspeltKeyIsRecognised(t *testing.T) {
 		src := place(k.Path[:at]+wrong, value(k))
 		_, err := Parse("", []byte(src), Options{})
 		require.Error(t, err)
-		line := strings.Count(src[:strings.Index(src, wrong+":")], "\n") + 1
+		line := 1 + slices.IndexFunc(strings.Split(src, "\n"), func(l string) bool {
+			return strings.HasPrefix(strings.TrimLeft(l, " -"), wrong+":")
+		})
 		path := strings.ReplaceAll(k.Path[:at], "[]", "[0]") + wrong
 		require.Contains(t, err.Error(), fmt.Sprintf("line %d: %s: unknown key; did you mean %s?", line, path, name))
 	})
