@@ -116,6 +116,13 @@ func newTracker(debounce time.Duration) *tracker {
 	return &tracker{debounce: debounce, begunAt: time.Now()}
 }
 
+// idle says that nobody watches any more: the next watch begins from the beginning.
+func (t *tracker) idle() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.up, t.shownUp, t.problem, t.begunAt = false, false, nil, time.Now()
+}
+
 // connected says that the stream is open.
 func (t *tracker) connected() {
 	t.mu.Lock()

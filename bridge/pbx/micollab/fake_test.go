@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -125,6 +126,14 @@ func (f *fake) count(what string) (n int) {
 	return n
 }
 
+// opens counts the streams so far.
+func (f *fake) opens() int {
+	synctest.Wait()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.opened)
+}
+
 type closer struct {
 	io.Reader
 	close func()
@@ -199,7 +208,7 @@ func (l *locked) Write(b []byte) (int, error) {
 type watched struct {
 	*bench
 	events chan pbx.Event
-	block  func() // called in deliver, if not nil
+	slow   atomic.Bool // deliver takes a minute
 }
 
 // inBubble runs a test of a watch in virtual time, and stops the watch after it.
@@ -211,8 +220,8 @@ func inBubble(t *testing.T, test func(*testing.T, *watched), change ...func(*Con
 		go func() {
 			done <- w.Watch(ctx, func(e pbx.Event) {
 				w.events <- e
-				if w.block != nil {
-					w.block()
+				if w.slow.Load() {
+					time.Sleep(time.Minute)
 				}
 			})
 		}()

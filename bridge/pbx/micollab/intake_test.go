@@ -3,7 +3,6 @@ package micollab
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"io"
 	"strings"
 	"testing"
@@ -87,7 +86,7 @@ func FuzzAnswers(f *testing.F) {
 		st, err := b.Apply(context.Background(), "u1", busy)
 		if err != nil {
 			var pe *pbx.Error
-			require.True(t, errors.As(err, &pe))
+			require.ErrorAs(t, err, &pe)
 			require.GreaterOrEqual(t, pe.RetryAfter.Nanoseconds(), int64(0))
 			require.NotEmpty(t, explain(err).code)
 			return

@@ -42,6 +42,7 @@ func (c *Client) Watch(ctx context.Context, deliver func(pbx.Event)) error {
 		return errWatched
 	}
 	defer c.watching.Store(false)
+	defer c.tracker.idle()
 	w := &watch{c: c, deliver: deliver}
 	bo := &backoff.ExponentialBackOff{InitialInterval: c.cfg.BackoffMin, RandomizationFactor: 0.5, Multiplier: 2, MaxInterval: c.cfg.BackoffMax}
 	bo.Reset()
@@ -209,7 +210,8 @@ func (w *watch) greet() {
 	if w.resumes {
 		w.greeted = true
 		w.c.metrics.streams.WithLabelValues("resumed").Inc()
-		w.seen()
+		w.seenAt = time.Now()
+		w.emit(pbx.Event{Kind: pbx.EventSeen})
 		return
 	}
 	w.reset()

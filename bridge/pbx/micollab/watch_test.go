@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -127,7 +128,7 @@ func TestSilenceIsDeath(t *testing.T) {
 			s.say(": heartbeat\n\n")
 		}
 		require.Len(t, w.got(), 2+10, "a heartbeat is a sign of life")
-		require.Len(t, w.pbx.opened, 1)
+		require.Equal(t, 1, w.pbx.opens())
 		w.pass(34 * time.Second)
 		require.Equal(t, "connected", w.state())
 		w.pass(3 * time.Second)
@@ -181,7 +182,7 @@ func TestBusyStreamsSaySeenToo(t *testing.T) {
 
 func TestSlowDeliveryIsNoSilence(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *watched) {
-		w.block = func() { time.Sleep(time.Minute) }
+		w.slow.Store(true)
 		s := w.stream()
 		go func() {
 			for i := range 20 {
@@ -189,8 +190,8 @@ func TestSlowDeliveryIsNoSilence(t *testing.T) {
 			}
 		}()
 		w.pass(25 * time.Minute)
-		require.Len(t, w.pbx.opened, 1)
-		w.block = nil
+		require.Equal(t, 1, w.pbx.opens())
+		w.slow.Store(false)
 	})
 }
 
@@ -223,7 +224,7 @@ func TestUnreadableEventsAreAnsweredWithAReset(t *testing.T) {
 				require.Contains(t, w.got(), "reset", "but one")
 				require.GreaterOrEqual(t, testutil.ToFloat64(w.metrics.badInput.WithLabelValues("event"))+
 					testutil.ToFloat64(w.metrics.badInput.WithLabelValues("event_too_long")), 51.0)
-				require.Len(t, w.pbx.opened, 1)
+				require.Equal(t, 1, w.pbx.opens())
 			}, func(c *Config) { c.Silence = time.Hour })
 		})
 	}
@@ -326,17 +327,17 @@ func TestWaitsAsLongAsThePBXAsks(t *testing.T) {
 		require.Equal(t, "degraded throttled", w.state())
 		w.pbx.set(nil)
 		w.pass(109 * time.Second)
-		require.Len(t, w.pbx.opened, 1)
+		require.Equal(t, 1, w.pbx.opens())
 		w.pass(3 * time.Second)
-		require.Len(t, w.pbx.opened, 2)
+		require.Equal(t, 2, w.pbx.opens())
 		s = w.stream()
 		s.say("retry: 20000\n\n")
 		w.got()
 		_ = s.Close()
 		w.pass(19 * time.Second)
-		require.Len(t, w.pbx.opened, 2, "the stream's own wish counts too")
+		require.Equal(t, 2, w.pbx.opens(), "the stream's own wish counts too")
 		w.pass(2 * time.Second)
-		require.Len(t, w.pbx.opened, 3)
+		require.Equal(t, 3, w.pbx.opens())
 	})
 }
 
@@ -367,13 +368,46 @@ func TestWatchNeedsStatusesFirst(t *testing.T) {
 	})
 	inBubble(t, func(t *testing.T, w *watched) {
 		w.pass(time.Minute)
-		require.Empty(t, w.pbx.opened)
+		require.Zero(t, w.pbx.opens())
 		w.pbx.set(nil)
 		w.stream().say(reset, "e-0")
 		require.Equal(t, []string{"reset"}, w.got())
 	}, func(c *Config) {
 		fk := c.HTTPClient.Transport.(*fake)
 		fk.set(at("/v1/statuses", 503, ""))
+	})
+}
+
+func TestAfterAWatchNothingIsConnected(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		for range 2 {
+			ctx, cancel := context.WithCancel(context.Background())
+			events, done := make(chan pbx.Event, 10), make(chan struct{})
+			go func() { defer close(done); _ = b.Watch(ctx, func(e pbx.Event) { events <- e }) }()
+			s := <-b.pbx.streams
+			require.Empty(t, s.lastID, "each watch begins anew")
+			s.say(reset, "e-7")
+			require.Equal(t, pbx.EventReset, (<-events).Kind)
+			require.Equal(t, pbx.ConnConnected, b.Connection().State)
+			require.EqualValues(t, 1, testutil.ToFloat64(b.metrics.up))
+			cancel()
+			<-done
+			require.Equal(t, pbx.ConnConnecting, b.Connection().State)
+			require.Zero(t, testutil.ToFloat64(b.metrics.up))
+		}
+	})
+}
+
+func TestEveryResumeIsSeen(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *watched) {
+		s := w.stream()
+		s.say(":\n")
+		s.presence("e-1", "u1", 1)
+		require.Equal(t, []string{"reset", "seen", "u1@1"}, w.got())
+		_ = s.Close()
+		w.stream().say(":\n")
+		require.Equal(t, []string{"seen"}, w.got(), "also right after another")
 	})
 }
 

@@ -1,6 +1,7 @@
 package pbxsim
 
 import (
+	"context"
 	"net/http"
 	"strconv"
 	"testing"
@@ -93,11 +94,12 @@ func TestErrorsDoNothing(t *testing.T) {
 	for range 10 {
 		require.Contains(t, []int{500, 502, 503}, c.put(one, `{"status":"Busy"}`).status)
 		require.GreaterOrEqual(t, c.call("GET", "/v1/users", "").status, 500)
+		require.GreaterOrEqual(t, c.call("GET", "/v1/events", "").status, 500)
 	}
 	p, err := c.sim.Presence(one)
 	require.NoError(t, err)
 	require.EqualValues(t, 1, p.Version)
-	require.Equal(t, 20, c.sim.Stats().Errors)
+	require.Equal(t, 30, c.sim.Stats().Errors)
 }
 
 func TestThrottledSaysHowLong(t *testing.T) {
@@ -183,23 +185,28 @@ func TestConflictStorm(t *testing.T) {
 }
 
 func TestReadLag(t *testing.T) {
-	s, c, _ := faulty(t, Faults{ReadLag: 1, ReadLagBy: 50 * time.Millisecond})
+	s, c, _ := faulty(t, Faults{ReadLag: 1, ReadLagBy: 2 * time.Second})
 	before := c.get(one)
 	after := c.put(one, `{"status":"Busy"}`).presence(t)
 	require.Equal(t, "Busy", after.Status)
 	require.Equal(t, before, c.get(one), "a read still shows what was before")
 	require.Equal(t, after, must(s.Presence(one)))
-	require.Eventually(t, func() bool { return c.get(one) == after }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return c.get(one) == after }, 10*time.Second, 10*time.Millisecond)
 }
 
 func TestSlowFinishesWhatItBegan(t *testing.T) {
-	s, c, l := faulty(t, Faults{Slow: 1, SlowBy: 40 * time.Millisecond})
-	impatient := &http.Client{Timeout: 2 * time.Millisecond, Transport: c.http.Transport}
-	_, err := impatient.Do(c.request("PUT", "/v1/users/"+one+"/presence", `{"status":"Busy"}`))
-	require.Error(t, err)
+	s, c, l := faulty(t, Faults{Slow: 1, SlowBy: 300 * time.Millisecond})
+	ctx, giveUp := context.WithCancel(t.Context())
+	failed := make(chan error, 1)
+	go func() {
+		_, err := c.http.Do(c.request("PUT", "/v1/users/"+one+"/presence", `{"status":"Busy"}`).WithContext(ctx))
+		failed <- err
+	}()
+	require.Eventually(t, func() bool { return s.Stats().Slowed > 0 }, 10*time.Second, time.Millisecond)
+	giveUp()
+	require.Error(t, <-failed)
 	_, p := l.presence()
 	require.Equal(t, "Busy", p.Status)
-	require.Positive(t, s.Stats().Slowed)
 }
 
 func TestStalledStreamsSayNothing(t *testing.T) {

@@ -86,7 +86,7 @@ func (s *Sim) serveV1(w http.ResponseWriter, r *http.Request, path string) {
 			reply(w, http.StatusOK, wireStatuses{s.cfg.Statuses})
 		}
 	case path == "events":
-		if allow(w, r, http.MethodGet) {
+		if allow(w, r, http.MethodGet) && s.mayAnswer(w) {
 			s.serveEvents(w, r)
 		}
 	case isPresence && isUser && id != "" && !strings.Contains(id, "/"):

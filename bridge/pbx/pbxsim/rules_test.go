@@ -434,6 +434,13 @@ func TestBadConfig(t *testing.T) {
 	}
 }
 
+func TestAddressesThatAreEverywhere(t *testing.T) {
+	s := start(t, Config{Addr: ":0"})
+	require.True(t, strings.HasPrefix(s.URL(), "http://127.0.0.1:"), s.URL())
+	require.Equal(t, 200, dial(t, s).call("GET", "/v1/users", "").status)
+	require.Equal(t, "[::1]:80", reachable("[::1]:80"))
+}
+
 func TestCloseTwice(t *testing.T) {
 	s, err := Start(Config{TLS: true})
 	require.NoError(t, err)

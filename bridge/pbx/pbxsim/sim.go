@@ -74,10 +74,19 @@ func Start(cfg Config) (*Sim, error) {
 	if cfg.TLS {
 		scheme = "https://"
 	}
-	s.url = scheme + s.addr
+	s.url = scheme + reachable(s.addr)
 	s.workers.Go(func() { s.agenda.run(s.stop) })
 	s.workers.Go(s.hook.run)
 	return s, nil
+}
+
+// reachable is how a client on this machine says a listening address.
+func reachable(addr string) string {
+	host, port, err := net.SplitHostPort(addr)
+	if ip := net.ParseIP(host); err == nil && (host == "" || ip != nil && ip.IsUnspecified()) {
+		return net.JoinHostPort("127.0.0.1", port)
+	}
+	return addr
 }
 
 // URL is the base address of the endpoint, without /v1.
