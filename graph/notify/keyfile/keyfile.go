@@ -138,7 +138,12 @@ func pemKey(block *pem.Block, password string) (*rsa.PrivateKey, error) {
 		if err != nil {
 			return nil, errPasswordPEM
 		}
-		return privateKey(der)
+		key, err := privateKey(der)
+		if errors.Is(err, ErrUnknown) {
+			// One wrong password in 256 leaves something that looks padded.
+			return nil, errPasswordPEM
+		}
+		return key, err
 	default:
 		return privateKey(block.Bytes)
 	}

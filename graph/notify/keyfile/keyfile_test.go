@@ -13,6 +13,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -158,7 +159,7 @@ func TestParseRefuses(t *testing.T) {
 		{"encrypted PKCS 8, no password", block("ENCRYPTED PRIVATE KEY", encrypted), "", ErrPassword, "openssl pkey"},
 		{"encrypted PKCS 8, wrong password", string(encrypted), "poor", ErrPassword, "openssl pkey"},
 		{"encrypted PKCS 1, no password", legacyPEM(t, m.pkcs1), "", ErrPassword, "openssl pkey"},
-		{"encrypted PKCS 1, wrong password", legacyPEM(t, m.pkcs1), "poor", nil, ""},
+		{"encrypted PKCS 1, wrong password", legacyPEM(t, m.pkcs1), "poor", ErrPassword, "openssl pkey"},
 		{"OpenSSH", block("OPENSSH PRIVATE KEY", []byte("x")), "", ErrUnknown, "ssh-keygen"},
 		{"broken key", block("PRIVATE KEY", []byte("x")), "", ErrUnknown, "cannot be read"},
 		{"PKCS 12, no password", string(pfx), "", ErrPassword, ""},
@@ -176,6 +177,15 @@ func TestParseRefuses(t *testing.T) {
 			}
 			assert.ErrorContains(t, err, c.text)
 		})
+	}
+}
+
+// TestEveryWrongPassword tries so many that some leave valid padding behind.
+func TestEveryWrongPassword(t *testing.T) {
+	data := []byte(legacyPEM(t, make1(t).pkcs1))
+	for i := range 2000 {
+		_, err := Parse(data, strconv.Itoa(i))
+		require.ErrorIs(t, err, ErrPassword)
 	}
 }
 
