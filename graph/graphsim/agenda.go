@@ -71,7 +71,8 @@ func (a *agenda) runDue() time.Duration {
 			a.mu.Unlock()
 			return wait
 		}
-		t := heap.Pop(&a.tasks).(task)
+		t := a.tasks[0]
+		heap.Pop(&a.tasks)
 		a.mu.Unlock()
 		t.run()
 	}
@@ -87,7 +88,11 @@ func (h taskHeap) Less(i, j int) bool {
 	return h[i].due.Before(h[j].due)
 }
 func (h taskHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-func (h *taskHeap) Push(x any)   { *h = append(*h, x.(task)) }
+func (h *taskHeap) Push(x any) {
+	if t, ok := x.(task); ok {
+		*h = append(*h, t)
+	}
+}
 func (h *taskHeap) Pop() any {
 	old := *h
 	t := old[len(old)-1]

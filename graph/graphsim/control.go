@@ -37,14 +37,14 @@ func (s *Sim) controlRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("POST /sim/keys", control(s.rotateKeys))
 }
 
-// badInput is a request that cannot be understood, as opposed to something that does not exist.
-type badInput struct{ error }
+// inputError is a request that cannot be understood, as opposed to something that does not exist.
+type inputError struct{ error }
 
 // control is one door for all of it: the answer, or an error with 400 or 404.
 func control(serve func(r *http.Request) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		out, err := serve(r)
-		var bad badInput
+		var bad inputError
 		switch {
 		case errors.As(err, &bad):
 			writeJSON(w, http.StatusBadRequest, map[string]string{"error": err.Error()})
@@ -60,7 +60,7 @@ func control(serve func(r *http.Request) (any, error)) http.HandlerFunc {
 func input(r *http.Request, into any) error {
 	raw, err := io.ReadAll(io.LimitReader(r.Body, maxRequest))
 	if err != nil {
-		return badInput{fmt.Errorf("read the body: %w", err)}
+		return inputError{fmt.Errorf("read the body: %w", err)}
 	}
 	if len(bytes.TrimSpace(raw)) == 0 {
 		raw = []byte("{}")
@@ -68,7 +68,7 @@ func input(r *http.Request, into any) error {
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(into); err != nil {
-		return badInput{fmt.Errorf("body: %w", err)}
+		return inputError{fmt.Errorf("body: %w", err)}
 	}
 	return nil
 }
@@ -102,7 +102,7 @@ func (s *Sim) joinPerson(r *http.Request) (any, error) {
 	}
 	id, err := s.AddUser(p)
 	if err != nil {
-		return nil, badInput{err}
+		return nil, inputError{err}
 	}
 	state, _ := s.State(id)
 	return state, nil
@@ -128,10 +128,10 @@ func (s *Sim) movePerson(r *http.Request) (any, error) {
 	}
 	do, ok := s.moves(user, m)[m.Do]
 	if !ok {
-		return nil, badInput{fmt.Errorf("do: %q is nothing a person does: give one of %s", m.Do, strings.Join(moveNames, ", "))}
+		return nil, inputError{fmt.Errorf("do: %q is nothing a person does: give one of %s", m.Do, strings.Join(moveNames, ", "))}
 	}
 	if err := do(); err != nil {
-		return nil, badInput{err}
+		return nil, inputError{err}
 	}
 	state, _ := s.State(user)
 	return state, nil
@@ -179,17 +179,17 @@ func (s *Sim) moves(user string, m move) map[string]func() error {
 func (s *Sim) putFaults(r *http.Request) (any, error) {
 	raw, err := io.ReadAll(io.LimitReader(r.Body, maxRequest))
 	if err != nil {
-		return nil, badInput{fmt.Errorf("read the body: %w", err)}
+		return nil, inputError{fmt.Errorf("read the body: %w", err)}
 	}
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &fields); err != nil {
-		return nil, badInput{fmt.Errorf("body: %w", err)}
+		return nil, inputError{fmt.Errorf("body: %w", err)}
 	}
 	f := s.Faults()
 	if name, ok := fields["preset"]; ok {
 		preset, known := Preset(strings.Trim(string(name), `"`))
 		if !known {
-			return nil, badInput{fmt.Errorf("preset: %s is none: give none, some or cruel", name)}
+			return nil, inputError{fmt.Errorf("preset: %s is none: give none, some or cruel", name)}
 		}
 		f = preset
 		delete(fields, "preset")
@@ -199,7 +199,7 @@ func (s *Sim) putFaults(r *http.Request) (any, error) {
 		err = json.Unmarshal(rest, &f)
 	}
 	if err != nil {
-		return nil, badInput{err}
+		return nil, inputError{err}
 	}
 	s.SetFaults(f)
 	return f, nil
@@ -223,7 +223,7 @@ func (s *Sim) decideDevice(r *http.Request) (any, error) {
 	case in.Expire:
 		return struct{}{}, s.Expire(code)
 	default:
-		return nil, badInput{errors.New("body: give approve with a UPN, decline or expire")}
+		return nil, inputError{errors.New("body: give approve with a UPN, decline or expire")}
 	}
 }
 
@@ -241,7 +241,7 @@ func (s *Sim) pokeSubscription(r *http.Request) (any, error) {
 	case "challenge":
 		return struct{}{}, s.Challenge(id)
 	default:
-		return nil, badInput{fmt.Errorf("do: %q: give kill, revive or challenge", in.Do)}
+		return nil, inputError{fmt.Errorf("do: %q: give kill, revive or challenge", in.Do)}
 	}
 }
 
@@ -302,7 +302,7 @@ func (s *Sim) setDriver(r *http.Request) (any, error) {
 		return nil, err
 	}
 	if in.Rate != nil && (*in.Rate < 0 || *in.Rate > 1000) {
-		return nil, badInput{fmt.Errorf("rate: %v: give actions per minute as a fraction of the people, 0 to 1000", *in.Rate)}
+		return nil, inputError{fmt.Errorf("rate: %v: give actions per minute as a fraction of the people, 0 to 1000", *in.Rate)}
 	}
 	if in.Rate != nil && !s.drivers.state().Running {
 		s.Live(PeopleConfig{Seed: s.cfg.Seed, Rate: *in.Rate, Start: true})

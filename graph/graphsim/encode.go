@@ -13,6 +13,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"slices"
 	"time"
 )
 
@@ -183,7 +184,7 @@ func seal(e envelope, content []byte) (*wireEncrypted, error) {
 		return nil, fmt.Errorf("graphsim: AES: %w", err)
 	}
 	padding := aes.BlockSize - len(content)%aes.BlockSize
-	data := append(content, bytes.Repeat([]byte{byte(padding)}, padding)...)
+	data := slices.Concat(content, bytes.Repeat([]byte{byte(padding)}, padding))
 	cipher.NewCBCEncrypter(block, key[:aes.BlockSize]).CryptBlocks(data, data)
 	mac := hmac.New(sha256.New, key)
 	mac.Write(data)

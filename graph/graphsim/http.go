@@ -52,7 +52,7 @@ func (s *Sim) graph(op operation) http.HandlerFunc {
 		s.counts.request(op.name, a.status)
 		if a.status == 0 {
 			// The sanctioned way to cut a connection (or a stream of HTTP/2) without an answer.
-			panic(http.ErrAbortHandler)
+			panic(http.ErrAbortHandler) //nolint:forbidigo // it is how net/http is told
 		}
 		s.write(w, r, a)
 	}

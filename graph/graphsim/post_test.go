@@ -166,7 +166,7 @@ func TestRetries(t *testing.T) {
 		require.Equal(t, 12*time.Second, d[2].at.Sub(d[1].at), "10 s of waiting, then 2")
 		require.Equal(t, 4*time.Second, d[3].at.Sub(d[2].at))
 		stats := x.Stats().Notifications
-		require.EqualValues(t, []int64{4, 3, 1, 0}, []int64{stats.Posts, stats.Failed, stats.Acked, stats.Waiting}, time.Since(began))
+		require.Equal(t, []int64{4, 3, 1, 0}, []int64{stats.Posts, stats.Failed, stats.Acked, stats.Waiting}, time.Since(began))
 
 		b.set(func() { b.answer = func(int, *http.Request) int { return 503 } })
 		require.NoError(t, x.EndCall(anna))

@@ -319,7 +319,7 @@ func TestCompressedBodies(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, w.Close())
 	post := func(body []byte) answer {
-		r, err := http.NewRequest("POST", x.GraphURL()+"/v1.0/communications/getPresencesByUserId", bytes.NewReader(body))
+		r, err := http.NewRequest(http.MethodPost, x.GraphURL()+"/v1.0/communications/getPresencesByUserId", bytes.NewReader(body))
 		require.NoError(t, err)
 		r.Header.Set("Authorization", "Bearer "+x.appToken())
 		r.Header.Set("Content-Encoding", "gzip")

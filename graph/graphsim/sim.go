@@ -92,7 +92,7 @@ func (s *Sim) listen() error {
 	listener := s.cfg.Listener
 	if listener == nil {
 		var err error
-		if listener, err = net.Listen("tcp", s.cfg.Listen); err != nil {
+		if listener, err = (&net.ListenConfig{}).Listen(s.ctx, "tcp", s.cfg.Listen); err != nil {
 			return fmt.Errorf("graphsim: listen on %q (Config.Listen): %w", s.cfg.Listen, err)
 		}
 	}

@@ -84,7 +84,7 @@ func lifetime(raw string, now time.Time) (time.Time, error) {
 	case err != nil:
 		return t, fmt.Errorf("expirationDateTime %q cannot be read", raw)
 	case !t.After(now):
-		return t, fmt.Errorf("Subscription expiration must be in the future") //nolint:staticcheck // Graph's own wording
+		return t, fmt.Errorf("Subscription expiration must be in the future")
 	case t.After(now.Add(maxLife)):
 		return t, fmt.Errorf("Subscription expiration can only be 60 minutes in the future.") //nolint:staticcheck // Graph's own wording
 	case t.Before(now.Add(minLife)):

@@ -27,7 +27,7 @@ func TestSubscriptionIsMadeAndShown(t *testing.T) {
 		require.NotContains(t, a.body, `"state"`)
 		expires, err := time.Parse(time.RFC3339, a.text("expirationDateTime"))
 		require.NoError(t, err)
-		require.Equal(t, time.Hour, expires.Sub(time.Now()))
+		require.Equal(t, time.Hour, time.Until(expires))
 		require.Equal(t, 2, x.Subscriptions()[0].Watched, "doubles count once")
 
 		got := x.call("GET", "/v1.0/subscriptions/"+a.text("id"), token, nil)

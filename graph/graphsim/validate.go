@@ -70,7 +70,7 @@ func (p *post) validateOne(ctx context.Context, id, raw string) error {
 		if ctx.Err() != nil {
 			return errValidationTimeout
 		}
-		return fmt.Errorf("Subscription validation request failed. Unable to connect: %w", err) //nolint:staticcheck // Graph's own wording
+		return fmt.Errorf("Subscription validation request failed. Unable to connect: %w", err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 16<<10))
