@@ -39,10 +39,10 @@ type flow struct {
 	done    chan struct{} // closed when State is no longer pending
 }
 
-// ErrNotRunning: an authorisation needs a running Manager to wait for it.
+// ErrNotRunning says that an authorisation needs a running Manager, which waits for it.
 var ErrNotRunning = errors.New("monitors: not running")
 
-// ErrNoSubscriptions: monitors are of no use in a cloud without presence subscriptions.
+// ErrNoSubscriptions says that monitors are of no use in this cloud.
 var ErrNoSubscriptions = errors.New("monitors: this cloud has no presence subscriptions, its members are polled; no monitor is needed")
 
 // Authorize starts the sign-in of a monitor by device code and returns what to show to the person who

@@ -81,15 +81,15 @@ func (g *tenant) fail(call string, f fault) {
 }
 
 // begin counts a call and says how it fails. mu is held.
-func (g *tenant) begin(call string) (err error, landed bool) {
+func (g *tenant) begin(call string) (landed bool, err error) {
 	g.calls[call]++
 	g.times[call] = append(g.times[call], time.Now())
 	f := g.faults[call]
 	if f == nil || f.times == 0 {
-		return nil, true
+		return true, nil
 	}
 	f.times--
-	return f.err, f.landed
+	return f.landed, f.err
 }
 
 func (g *tenant) with(f func()) {
@@ -113,7 +113,7 @@ func (g *tenant) count(call string) int {
 
 func (g *tenant) Presences(ctx context.Context, ids []string) (map[string]presence.Pair, error) {
 	g.mu.Lock()
-	err, _ := g.begin("presences")
+	_, err := g.begin("presences")
 	g.reads = append(g.reads, ids)
 	g.readAt = append(g.readAt, time.Now())
 	wait := g.wait
@@ -141,7 +141,7 @@ func (g *tenant) Presences(ctx context.Context, ids []string) (map[string]presen
 func (g *tenant) StartDeviceCode(context.Context) (DeviceCode, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if err, _ := g.begin("devicecode"); err != nil {
+	if _, err := g.begin("devicecode"); err != nil {
 		return DeviceCode{}, err
 	}
 	return DeviceCode{
@@ -164,10 +164,10 @@ type signedIn struct {
 	store TokenStore
 }
 
-func (d *signedIn) enter(ctx context.Context, call string) (err error, landed bool) {
+func (d *signedIn) enter(ctx context.Context, call string) (landed bool, err error) {
 	token, err := d.store.LoadRefreshToken(ctx)
 	if err != nil {
-		return err, false
+		return false, err
 	}
 	d.g.mu.Lock()
 	valid := d.g.tokens[token]
@@ -175,10 +175,10 @@ func (d *signedIn) enter(ctx context.Context, call string) (err error, landed bo
 	d.g.tokens[next] = valid
 	d.g.mu.Unlock()
 	if token == "" {
-		return &CallError{Kind: Unauthorised, Code: "not_signed_in", Err: errors.New("no token")}, false
+		return false, &CallError{Kind: Unauthorised, Code: "not_signed_in", Err: errors.New("no token")}
 	}
 	if !valid {
-		return &CallError{Kind: Unauthorised, Code: "AADSTS50173", Err: errors.New("invalid_grant")}, false
+		return false, &CallError{Kind: Unauthorised, Code: "AADSTS50173", Err: errors.New("invalid_grant")}
 	}
 	_ = d.store.SaveRefreshToken(ctx, next) // as the client does: a store that fails costs nothing now
 	d.g.mu.Lock()
@@ -192,7 +192,7 @@ func (d *signedIn) enter(ctx context.Context, call string) (err error, landed bo
 }
 
 func (d *signedIn) CreateSubscription(ctx context.Context, r SubscriptionRequest) (Subscription, error) {
-	err, landed := d.enter(ctx, "create")
+	landed, err := d.enter(ctx, "create")
 	d.g.mu.Lock()
 	defer d.g.mu.Unlock()
 	if err != nil && !landed {
@@ -223,7 +223,7 @@ func (g *tenant) expiration(asked time.Time) time.Time {
 }
 
 func (d *signedIn) RenewSubscription(ctx context.Context, id string, until time.Time) (Subscription, error) {
-	err, landed := d.enter(ctx, "renew")
+	landed, err := d.enter(ctx, "renew")
 	d.g.mu.Lock()
 	defer d.g.mu.Unlock()
 	if err != nil && !landed {
@@ -240,7 +240,7 @@ func (d *signedIn) RenewSubscription(ctx context.Context, id string, until time.
 }
 
 func (d *signedIn) ListSubscriptions(ctx context.Context) ([]Subscription, error) {
-	if err, _ := d.enter(ctx, "list"); err != nil {
+	if _, err := d.enter(ctx, "list"); err != nil {
 		return nil, err
 	}
 	d.g.mu.Lock()
@@ -255,7 +255,7 @@ func (d *signedIn) ListSubscriptions(ctx context.Context) ([]Subscription, error
 }
 
 func (d *signedIn) DeleteSubscription(ctx context.Context, id string) error {
-	err, landed := d.enter(ctx, "delete")
+	landed, err := d.enter(ctx, "delete")
 	d.g.mu.Lock()
 	defer d.g.mu.Unlock()
 	if err != nil && !landed {

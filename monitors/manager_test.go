@@ -320,7 +320,7 @@ func TestTransientFailuresArePaused(t *testing.T) {
 		w.pass(50 * time.Minute)
 		at = w.graph.when("renew")
 		require.GreaterOrEqual(t, at[1].Sub(at[0]), 7*time.Minute)
-		require.Equal(t, 1, len(w.graph.watched()))
+		require.Len(t, w.graph.watched(), 1)
 	})
 }
 

@@ -239,7 +239,7 @@ func (mo *monitor) run(ctx context.Context) error {
 		pending := mo.tryFlush(ctx)
 		mo.mu.Lock()
 		now := time.Now()
-		act, wake := decide(mo.view(now), now)
+		act, wake := decide(mo.view(), now)
 		if act == actNone && !now.Before(mo.retryAt) && mo.rec.State == StateAuthorized {
 			mo.failures, mo.problem = 0, Problem{} // what failed need not be done any more
 		}
@@ -284,7 +284,7 @@ func (mo *monitor) tryFlush(ctx context.Context) time.Time {
 }
 
 // view is what decide looks at. mu is held.
-func (mo *monitor) view(now time.Time) view {
+func (mo *monitor) view() view {
 	v := view{
 		State: mo.rec.State, HasToken: len(mo.rec.Token) > 0,
 		Want: len(mo.want) > 0, Subscribed: mo.rec.Subscription != nil,
@@ -329,11 +329,11 @@ func (mo *monitor) act(ctx context.Context, act action) {
 	if ctx.Err() != nil {
 		return
 	}
-	mo.outcome(ctx, act, err)
+	mo.outcome(act, err)
 }
 
 // outcome counts, and turns failures into pauses or into a state that needs a person.
-func (mo *monitor) outcome(ctx context.Context, act action, err error) {
+func (mo *monitor) outcome(act action, err error) {
 	result := "ok"
 	if err != nil {
 		result = callError(err).Kind.String()
@@ -347,7 +347,7 @@ func (mo *monitor) outcome(ctx context.Context, act action, err error) {
 	}
 	e := callError(err)
 	if e.Kind == Unauthorised || e.Kind == Consent {
-		mo.needAttention(ctx, e)
+		mo.needAttention(e)
 		return
 	}
 	mo.mu.Lock()
@@ -365,7 +365,7 @@ func (mo *monitor) outcome(ctx context.Context, act action, err error) {
 
 // needAttention notes that a person has to act. The monitor is tried again now and then all the same:
 // what was wrong may be set right in Entra without anybody telling us.
-func (mo *monitor) needAttention(ctx context.Context, e *CallError) {
+func (mo *monitor) needAttention(e *CallError) {
 	t := diagnose(e)
 	mo.mu.Lock()
 	was := mo.rec.State

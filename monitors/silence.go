@@ -60,7 +60,7 @@ func (s *sweeper) pairID(p presence.Pair) uint16 {
 	if len(s.pairs) >= 1<<16-1 {
 		return 0
 	}
-	n := uint16(len(s.pairs) + 1) //nolint:gosec // bounded above
+	n := uint16(len(s.pairs) + 1) // bounded above
 	s.pairs[p] = n
 	return n
 }

@@ -293,7 +293,7 @@ func (s *sweeper) refused(b batch, err error, now time.Time) {
 }
 
 func (s *sweeper) second(t time.Time) uint32 {
-	return uint32(max(0, t.Sub(s.start)/sightingSecond)) //nolint:gosec // 136 years
+	return uint32(max(0, t.Sub(s.start)/sightingSecond)) // good for 136 years
 }
 
 // time is the inverse of second.

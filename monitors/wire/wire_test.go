@@ -89,7 +89,6 @@ type site struct {
 	ring   *keyring.Keyring
 	public string
 	caFile string
-	secret string
 	client *graph.Client
 	sink   *sink
 	m      *monitors.Manager
