@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 )
@@ -284,12 +285,13 @@ func (l *loop) commit(c *cell, member string, next Record, effects []Effect, ev 
 // Settled tells whether nothing is under way or owed that could still change what shows.
 func (r *Record) Settled() bool {
 	t := &r.Teams
-	if t.Write != nil || t.ReadOwed || t.Purge || !t.Timers.Settle.IsZero() {
+	if t.Write != nil || t.ReadOwed || t.Purge || !t.Timers.Settle.IsZero() || slices.Contains(t.Because, ReasonPaced) {
 		return false
 	}
 	for i := range r.Endpoints {
 		ep := &r.Endpoints[i]
-		if ep.Write != nil || (ep.ReadOwed && ep.Seen) || !ep.Timers.Settle.IsZero() || !ep.Timers.Hold.IsZero() {
+		if ep.Write != nil || (ep.ReadOwed && ep.Seen) || !ep.Timers.Settle.IsZero() || !ep.Timers.Hold.IsZero() ||
+			slices.Contains(ep.Because, ReasonPaced) {
 			return false
 		}
 	}

@@ -198,10 +198,11 @@ func (s *stage) settle(ctx context.Context) bool {
 	return false
 }
 
+// unsettled counts the members who are not at rest, or of whom Teams has not been seen yet.
 func (s *stage) unsettled() int {
 	n := 0
 	for _, v := range s.app.Engine(accountName).Views("", 0) {
-		if !v.Record.Settled() {
+		if !v.Record.Settled() || v.Record.Teams.Shown.IsZero() {
 			n++
 		}
 	}

@@ -60,7 +60,7 @@ func newStage(cfg Config, dir string, w *watcher) (*stage, error) {
 	}
 	s.log = slog.New(slog.NewTextHandler(s.logOut, nil))
 	s.graph, err = graphsim.Start(graphsim.Config{
-		Domain: domain, People: sims.Tenant(s.people), Monitors: sims.Monitors(cfg.Monitors, domain), AutoApprove: true,
+		Domain: domain, People: sims.Tenant(s.people), Monitors: sims.Monitors(cfg.Monitors, domain),
 		DeviceInterval: time.Second, Seed: cfg.Seed, OnChange: w.teamsChanged, Delivery: graphsim.Delivery{AllowHTTP: true},
 	})
 	if err != nil {
@@ -88,7 +88,7 @@ func (s *stage) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := authorizeAll(ctx, c, sims.Monitors(s.cfg.Monitors, domain)); err != nil {
+	if err := s.authorizeAll(ctx, c, sims.Monitors(s.cfg.Monitors, domain)); err != nil {
 		return err
 	}
 	s.watch.phase("covering everybody")
@@ -100,12 +100,16 @@ func (s *stage) start(ctx context.Context) error {
 	return nil
 }
 
-func authorizeAll(ctx context.Context, c *client.Client, monitors []string) error {
+// authorizeAll signs the monitors in, as their owners would: the demo enters the codes.
+func (s *stage) authorizeAll(ctx context.Context, c *client.Client, monitors []string) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(8)
 	for _, upn := range monitors {
 		g.Go(func() error {
 			a, err := c.Authorize(ctx, accountName, upn)
+			if err == nil {
+				err = s.graph.Approve(a.UserCode, upn)
+			}
 			if err == nil {
 				a, err = c.AwaitAuthorization(ctx, a)
 			}
