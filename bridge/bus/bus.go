@@ -264,7 +264,11 @@ func (b *Bus) shutdown(ctx context.Context, clean bool) error {
 	b.cancel()
 	err := b.wait(ctx)
 	if b.nc != nil {
-		err = errors.Join(err, b.nc.FlushTimeout(b.cfg.PublishTimeout)) // acknowledgements on their way
+		if flushed := b.nc.FlushTimeout(b.cfg.PublishTimeout); flushed != nil {
+			// Acknowledgements on their way are lost: those bodies are handed out again.
+			b.cfg.Log.Warn("nats was not flushed before closing", "err", flushed)
+			clean = false
+		}
 		b.nc.Close()
 	}
 	if b.server != nil {

@@ -31,6 +31,9 @@ const (
 	// touchEvery limits how often the server hears that a body progresses.
 	touchEvery = time.Second / 2
 	retryPause = time.Second / 2
+	// gatherRoom is how long a little room may wait to become more: a pull for each body would cost
+	// more than the body.
+	gatherRoom = 5 * time.Millisecond
 	// removeEvery is how long what was processed may still lie in the stream.
 	removeEvery = time.Second
 )
@@ -164,7 +167,7 @@ func (c *consumer) run(ctx context.Context) error {
 
 // handLoop hands out what was fetched, one body after the other.
 func (c *consumer) handLoop(ctx context.Context) {
-	for {
+	for ctx.Err() == nil {
 		body, changed := c.next()
 		if body != nil {
 			c.handle(body)
@@ -173,7 +176,6 @@ func (c *consumer) handLoop(ctx context.Context) {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return
 		}
 	}
 }
@@ -224,24 +226,24 @@ func (c *consumer) room(now time.Time) (n int, again time.Duration, changed <-ch
 		return 0, stallOver - idle, c.changed
 	}
 	c.stalled = false
-	// Half of it is worked off before more is asked for: a request per body would cost more than
-	// the body.
-	if taken > maxBodies/2 || work > maxWork/2 {
-		return 0, stallAfter, c.changed
-	}
-	return c.batch(taken, work), 0, nil
+	n = c.batch(taken, work)
+	return n, stallAfter, c.changed
 }
 
-// batch is how many more bodies fit, going by the work of the last ones.
+// batch is how many more bodies fit, going by the work of the last ones. One always does when
+// there is none, however heavy it may be.
 func (c *consumer) batch(taken int, work time.Duration) int {
-	n := maxBodies - taken
-	if c.average == 0 && taken == 0 && !c.known {
+	if taken == 0 && !c.known {
 		return 1 // the first body tells
 	}
+	n := maxBodies - taken
 	if c.average > 0 {
 		n = min(n, int((maxWork-work)/c.average))
 	}
-	return max(n, 1)
+	if taken == 0 {
+		return max(n, 1)
+	}
+	return max(n, 0)
 }
 
 // stall notes that nothing progresses.

@@ -154,6 +154,7 @@ func childStore() {
 // TestKillLosesNothing kills a process in the middle of its writes. Everything that it had been told
 // was stored is there afterwards, the lock is free, and the stop counts as unclean.
 func TestKillLosesNothing(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	bodies := make(map[string]bool)
 	records := make(map[string][2]int)
@@ -237,6 +238,7 @@ func childProcess() error {
 }
 
 func TestSequenceSurvivesAnEmptyStreamAndAKill(t *testing.T) {
+	t.Parallel()
 	cfg := testConfig(t)
 	cmd := child(t, "process", cfg.DataDir)
 	out, err := cmd.StdoutPipe()
@@ -339,6 +341,7 @@ func eventually(try func() error) error {
 }
 
 func TestFullDiskRestartsTheServer(t *testing.T) {
+	t.Parallel()
 	cmd := child(t, "full-disk", t.TempDir())
 	out, err := cmd.Output()
 	require.NoError(t, err, "%s", out)

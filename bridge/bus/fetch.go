@@ -65,14 +65,25 @@ func (c *consumer) fetch(ctx context.Context) error {
 		}
 	}
 	n, again, changed := c.room(time.Now())
+	if n > 0 && n < maxBodies/2 && c.busy() {
+		pause(ctx, gatherRoom, nil)
+		n, again, changed = c.room(time.Now())
+	}
 	if n == 0 {
 		pause(ctx, again, changed)
 		return nil
 	}
 	began := time.Now()
 	// The library asks the server for nine tenths of what the context allows.
-	pctx, cancel := context.WithTimeout(ctx, pullExpiry*10/9)
+	pctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), pullExpiry*10/9)
 	defer cancel()
+	// Leaving with bodies to give back waits for the pull to end: the server would try to give them
+	// to a pull that was withdrawn first, and lose their order.
+	defer context.AfterFunc(ctx, func() {
+		if !c.busy() {
+			cancel()
+		}
+	})()
 	batch, err := c.durable.Fetch(n, jetstream.FetchContext(pctx), jetstream.FetchPriorityGroup(pinGroup))
 	if err != nil {
 		c.durable = nil
@@ -94,6 +105,13 @@ func (c *consumer) fetch(ctx context.Context) error {
 		c.caughtUp(began)
 	}
 	return nil
+}
+
+// busy tells whether the handler has something to do meanwhile.
+func (c *consumer) busy() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.bodies) > 0
 }
 
 // attach creates or finds the consumer, and works out what may have been missed before.
@@ -265,11 +283,6 @@ func (c *consumer) leave() {
 	}
 	c.gauges(0, 0)
 	c.mu.Unlock()
-	for _, b := range held {
-		if err := b.msg.Nak(); err != nil {
-			c.bus.cfg.Log.Debug("a body was not given back, it will be handed out after its time", "account", c.account, "err", err)
-		}
-	}
 	c.bus.mu.Lock()
 	c.bus.readTo[c.account] = readTo
 	c.bus.mu.Unlock()
@@ -277,15 +290,19 @@ func (c *consumer) leave() {
 	defer cancel()
 	c.removed = time.Time{}
 	c.removeProcessed(ctx)
+	for _, b := range held {
+		if err := b.msg.Nak(); err != nil {
+			c.bus.cfg.Log.Debug("a body was not given back, it will be handed out after its time", "account", c.account, "err", err)
+		}
+	}
 	if err := c.unpin(ctx, pin); err != nil {
 		c.bus.cfg.Log.Debug("the pin was left to lapse", "account", c.account, "err", err)
 	}
 }
 
-// unpin lets another replica have the account now rather than when the pin lapses. With an embedded
-// server there is none.
+// unpin lets whoever comes next have the account now rather than when the pin lapses.
 func (c *consumer) unpin(ctx context.Context, pin string) error {
-	if c.bus.server != nil || pin == "" {
+	if pin == "" {
 		return nil
 	}
 	stream := c.bus.stream(streamGraphIn)

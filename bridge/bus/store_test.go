@@ -19,6 +19,7 @@ import (
 )
 
 func TestFullStoreRefuses(t *testing.T) {
+	t.Parallel()
 	cfg := testConfig(t)
 	cfg.MaxStore = minMaxStore
 	b := openBus(t, cfg)
@@ -59,6 +60,7 @@ func TestFullStoreRefuses(t *testing.T) {
 }
 
 func TestNoSpaceRefusesAtOnce(t *testing.T) {
+	t.Parallel()
 	cfg := testConfig(t)
 	var free, asked atomic.Int64
 	free.Store(1 << 30)
@@ -93,6 +95,7 @@ func TestNoSpaceRefusesAtOnce(t *testing.T) {
 }
 
 func TestLargestBodyIsStored(t *testing.T) {
+	t.Parallel()
 	b := openBus(t, testConfig(t))
 	body := bytes.Repeat([]byte("x"), int(b.MaxBody()))
 	require.Greater(t, len(body), 8<<20, "the receiver's default limit fits")
@@ -132,6 +135,7 @@ func TestDuplicatesAmongWaitingStores(t *testing.T) {
 }
 
 func TestDuplicateAfterItWasProcessed(t *testing.T) {
+	t.Parallel()
 	b := openBus(t, testConfig(t))
 	require.NoError(t, b.StoreNotification(t.Context(), "contoso", []byte("x"), time.Now(), "id"))
 	consume(t, b, "contoso", nil, func(x *Body) { require.NoError(t, x.Ack()) })

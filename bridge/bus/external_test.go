@@ -1,0 +1,218 @@
+package bus
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func runServer(t *testing.T, opts *server.Options) *server.Server {
+	t.Helper()
+	s := startServer(t, opts)
+	require.True(t, s.ReadyForConnections(10*time.Second))
+	return s
+}
+
+func startServer(t *testing.T, opts *server.Options) *server.Server {
+	t.Helper()
+	opts.Host, opts.JetStream, opts.NoSigs = "127.0.0.1", true, true
+	if opts.Port == 0 {
+		opts.Port = server.RANDOM_PORT
+	}
+	if opts.StoreDir == "" {
+		opts.StoreDir = t.TempDir()
+	}
+	s, err := server.NewServer(opts)
+	require.NoError(t, err)
+	s.Start()
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	return s
+}
+
+func externalConfig(t *testing.T, url string) Config {
+	cfg := testConfig(t)
+	cfg.URL, cfg.DataDir = url, ""
+	return cfg
+}
+
+func TestExternalServer(t *testing.T) {
+	t.Parallel()
+	s := runServer(t, &server.Options{MaxPayload: 64 << 10})
+	b := openBus(t, externalConfig(t, s.ClientURL()))
+	require.False(t, b.CleanStart())
+	require.NoError(t, b.Ready())
+	require.EqualValues(t, 64<<10-headerRoom, b.MaxBody(), "the server's limit was read")
+	require.Equal(t, 1, b.stream(streamGraphIn).CachedInfo().Config.Replicas)
+
+	var items []string
+	for i := range 300 {
+		items = append(items, fmt.Sprintf(`{"n":%d,"pad":"%s"}`, i, strings.Repeat("x", 1000)))
+	}
+	body := fmt.Sprintf(`{"value":[%s],"validationTokens":["t"]}`, strings.Join(items, ","))
+	require.NoError(t, b.StoreNotification(t.Context(), "contoso", []byte(body), time.Now(), "id"))
+	bodies := make(chan *Body, 100)
+	stop := consume(t, b, "contoso", nil, func(x *Body) { bodies <- x; assert.NoError(t, x.Ack()) })
+	for n := 0; n < len(items); {
+		var part struct {
+			Value  []struct{ N int }
+			Tokens []string `json:"validationTokens"`
+		}
+		require.NoError(t, json.Unmarshal(receive(t, bodies).Data, &part))
+		require.Equal(t, []string{"t"}, part.Tokens)
+		for _, item := range part.Value {
+			require.Equal(t, n, item.N)
+			n++
+		}
+	}
+	stop()
+
+	// Another process, opened beside it, finds everything as it is and takes the account over: the
+	// pin was given up.
+	second := openBus(t, externalConfig(t, s.ClientURL()))
+	consume(t, second, "contoso", nil, func(x *Body) { bodies <- x; assert.NoError(t, x.Ack()) })
+	began := time.Now()
+	require.NoError(t, b.StoreNotification(t.Context(), "contoso", []byte("x"), time.Now(), ""))
+	require.Equal(t, "x", string(receive(t, bodies).Data))
+	require.Less(t, time.Since(began), pinnedTTL)
+	rev, err := b.Bucket(State).Put(t.Context(), "contoso", "member", []byte("v"), 0)
+	require.NoError(t, err)
+	e, err := second.Bucket(State).Get(t.Context(), "contoso", "member")
+	require.NoError(t, err)
+	require.Equal(t, rev, e.Revision)
+}
+
+func TestExternalServerGoesAndComesBack(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := runServer(t, &server.Options{StoreDir: dir})
+	port := s.Addr().(*net.TCPAddr).Port
+	cfg := externalConfig(t, s.ClientURL())
+	cfg.PublishTimeout = 300 * time.Millisecond
+	b := openBus(t, cfg)
+	bodies := make(chan *Body, 100)
+	consume(t, b, "contoso", nil, func(x *Body) { bodies <- x; assert.NoError(t, x.Ack()) })
+	storeAll(t, b, "contoso", 1)
+	receive(t, bodies)
+	s.Shutdown()
+	s.WaitForShutdown()
+	require.Eventually(t, func() bool { return b.Ready() != nil }, 10*time.Second, 10*time.Millisecond)
+	began := time.Now()
+	require.ErrorIs(t, b.StoreNotification(t.Context(), "contoso", []byte("x"), time.Now(), ""), ErrUnavailable)
+	require.Less(t, time.Since(began), 2*time.Second, "refused at once, not buffered")
+	_, err := b.Bucket(State).Put(t.Context(), "contoso", "member", []byte("v"), 0)
+	require.ErrorIs(t, err, ErrUnavailable)
+
+	runServer(t, &server.Options{StoreDir: dir, Port: port})
+	require.Eventually(t, func() bool {
+		return b.Ready() == nil && b.StoreNotification(t.Context(), "contoso", []byte("back"), time.Now(), "") == nil
+	}, 20*time.Second, 50*time.Millisecond)
+	require.Equal(t, "back", string(receive(t, bodies).Data))
+}
+
+func TestExternalServerIsRefused(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, l.Close())
+	_, err = Open(t.Context(), externalConfig(t, "nats://"+l.Addr().String()))
+	require.ErrorIs(t, err, ErrUnavailable)
+	require.ErrorContains(t, err, "nats.url")
+
+	s := runServer(t, &server.Options{JetStreamMaxStore: 1 << 20, JetStreamMaxMemory: 64 << 20})
+	_, err = Open(t.Context(), externalConfig(t, s.ClientURL()))
+	require.ErrorIs(t, err, ErrFull)
+	require.ErrorContains(t, err, "nats.max_store", "the remedy")
+}
+
+// cluster starts three servers that know each other.
+func cluster(t *testing.T) []*server.Server {
+	t.Helper()
+	var servers []*server.Server
+	var routes []*url.URL
+	for range 3 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		routes = append(routes, &url.URL{Scheme: "nats", Host: l.Addr().String()})
+		require.NoError(t, l.Close())
+	}
+	for i, route := range routes {
+		port, err := strconv.Atoi(route.Port())
+		require.NoError(t, err)
+		servers = append(servers, startServer(t, &server.Options{
+			ServerName: fmt.Sprint("node-", i),
+			Cluster:    server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: port},
+			Routes:     routes,
+		}))
+	}
+	require.Eventually(t, func() bool {
+		for _, s := range servers {
+			if s.JetStreamIsLeader() && len(s.JetStreamClusterPeers()) == 3 {
+				return true
+			}
+		}
+		return false
+	}, 30*time.Second, 50*time.Millisecond)
+	return servers
+}
+
+func TestClusterOfThree(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("three servers")
+	}
+	servers := cluster(t)
+	var urls []string
+	for _, s := range servers {
+		urls = append(urls, s.ClientURL())
+	}
+	b := openBus(t, externalConfig(t, strings.Join(urls, ",")))
+	for _, name := range []string{streamGraphIn, streamPresence, streamDecisions, "KV_state", "KV_replicas"} {
+		info, err := b.stream(name).Info(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, 3, info.Config.Replicas, name)
+	}
+	k := b.Bucket(State)
+	results := putAll(k, memberKeys(200), func(int) uint64 { return 0 })
+	for round := range 5 {
+		n := 0
+		require.NoError(t, k.All(t.Context(), "contoso", func(e Entry) error {
+			if e.Key != "member-0" || round == 0 {
+				require.Equal(t, e.Key, string(e.Value))
+			}
+			n++
+			return nil
+		}))
+		require.Equal(t, 200, n, "a full read sees everything that was acknowledged before")
+		var err error
+		results[0].rev, err = k.Put(t.Context(), "contoso", "member-0", fmt.Append(nil, round), results[0].rev)
+		require.NoError(t, err)
+	}
+	require.Positive(t, batches(t, b, k.stream))
+
+	// One server of three goes: everything still works, and nobody gives up replicas.
+	servers[0].Shutdown()
+	servers[0].WaitForShutdown()
+	require.Eventually(t, func() bool {
+		return b.StoreNotification(t.Context(), "contoso", []byte("x"), time.Now(), "") == nil
+	}, 30*time.Second, 100*time.Millisecond)
+	var again *Bus
+	require.Eventually(t, func() bool {
+		var err error
+		again, err = Open(t.Context(), externalConfig(t, strings.Join(urls[1:], ",")))
+		return err == nil
+	}, 30*time.Second, 100*time.Millisecond)
+	t.Cleanup(func() { closeBus(t, again) })
+	require.Equal(t, 3, again.stream(streamGraphIn).CachedInfo().Config.Replicas)
+	bodies := make(chan *Body, 10)
+	consume(t, again, "contoso", nil, func(x *Body) { bodies <- x; assert.NoError(t, x.Ack()) })
+	require.True(t, bytes.Equal([]byte("x"), receive(t, bodies).Data))
+}
