@@ -63,10 +63,13 @@ func (s *Sim) emit(id string, p Presence) {
 		s.log.add(nil)
 	case s.dice.hit(f.Late):
 		s.stats.EventsLate++
+		epoch := s.log.epoch
 		s.agenda.after(s.dice.upTo(f.LateBy), func() {
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			s.publish(data)
+			if epoch == s.log.epoch { // a restart loses what was under way
+				s.publish(data)
+			}
 		})
 	case s.dice.hit(f.Reordered):
 		s.stats.EventsReordered++

@@ -35,6 +35,17 @@ func TestLateEventsShowThePast(t *testing.T) {
 	require.Zero(t, s.Stats().Pending)
 }
 
+func TestLateEventsDoNotSurviveARestart(t *testing.T) {
+	s, c, _ := faulty(t, Faults{Late: 1, LateBy: 20 * time.Millisecond})
+	require.NoError(t, s.Pick(one, "Busy"))
+	require.NoError(t, s.SetFaults(NoFaults()))
+	require.NoError(t, s.Restart(t.Context(), RestartOptions{LoseState: true}))
+	l := c.listen("")
+	l.reset()
+	require.Eventually(t, func() bool { return s.Stats().Pending == 0 }, 5*time.Second, time.Millisecond)
+	l.nextIs(two, func() { require.NoError(t, s.Ring(two)) })
+}
+
 func TestDoubledEvents(t *testing.T) {
 	s, _, l := faulty(t, Faults{Doubled: 1})
 	require.NoError(t, s.Ring(one))

@@ -308,7 +308,8 @@ func TestHeartbeat(t *testing.T) {
 func TestRestart(t *testing.T) {
 	for _, lose := range []bool{false, true} {
 		t.Run(fmt.Sprint("lose=", lose), func(t *testing.T) {
-			s := start(t, Config{})
+			changes := make(chan Change, 100)
+			s := start(t, Config{OnChange: func(c Change) { changes <- c }})
 			c := dial(t, s)
 			c.put(one, `{"status":"Busy","message":"m"}`)
 			require.NoError(t, s.StartCall(one))
@@ -327,6 +328,11 @@ func TestRestart(t *testing.T) {
 			} else {
 				require.EqualValues(t, 2, p.Version)
 				require.Equal(t, "m", p.Message)
+			}
+			for ch := range changes { // whoever listens to the simulator knows
+				if ch.User == one && ch.After == p {
+					break
+				}
 			}
 			again := c.listen(l.lastID)
 			again.reset() // the epoch is another one

@@ -16,8 +16,10 @@ var (
 	ErrOffline  = errors.New("pbxsim: the phone is offline")
 )
 
-// byUser is what changed_by says of a person.
-const byUser = "user"
+const (
+	byUser = "user" // what changed_by says of a person
+	byLine = "line" // who did it, of a change that the phone made
+)
 
 // person is a user with their phone. The simulator's mutex guards it.
 type person struct {
@@ -86,13 +88,23 @@ func (s *Sim) forget() {
 		s.users[id] = &person{
 			User: u.User, status: first, chosen: first, version: 1, changedAt: s.now(), changedBy: byUser,
 		}
-		s.tell(s.users[id], before, byUser)
+		s.report(s.users[id], before, byUser)
 	}
 }
 
+// endEveryCall is for a restart that keeps the state. As nobody is connected, there are no events.
 func (s *Sim) endEveryCall() {
 	for _, u := range s.users {
-		s.moveLine(u, func() { u.calls, u.ringing, u.held = 0, 0, false })
+		before := u.presence()
+		u.calls, u.ringing, u.held = 0, 0, false
+		if u.line() == before.Line {
+			continue
+		}
+		if s.cfg.CountLineInVersion {
+			u.version++
+		}
+		s.stats.LineChanges++
+		s.report(u, before, byLine)
 	}
 }
 
@@ -130,9 +142,13 @@ func (s *Sim) statusNamed(name string) (Status, bool) {
 
 // tell makes the change known: to the event streams and to the hook.
 func (s *Sim) tell(u *person, before Presence, by string) {
-	after := u.presence()
-	s.hook.put(Change{User: u.ID, Before: before, After: after, By: by, At: time.Now()})
-	s.emit(u.ID, after)
+	s.report(u, before, by)
+	s.emit(u.ID, u.presence())
+}
+
+// report makes it known to the hook.
+func (s *Sim) report(u *person, before Presence, by string) {
+	s.hook.put(Change{User: u.ID, Before: before, After: u.presence(), By: by, At: time.Now()})
 }
 
 // moveLine changes calls and tells if the line is another one afterwards.
@@ -146,7 +162,7 @@ func (s *Sim) moveLine(u *person, change func()) {
 		u.version++
 	}
 	s.stats.LineChanges++
-	s.tell(u, before, "line")
+	s.tell(u, before, byLine)
 }
 
 // choose changes status and message, nil for what stays. It says whether anything changed.

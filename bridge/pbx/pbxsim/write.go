@@ -48,7 +48,7 @@ func (s *Sim) blink(u *person) {
 	before := u.presence()
 	u.version++
 	s.stats.LineChanges++
-	s.tell(u, before, "line")
+	s.tell(u, before, byLine)
 }
 
 // seen is what a read shows: for a while perhaps what was before.
