@@ -216,9 +216,12 @@ func (v *tokenVerifier) checkClaims(c *tokenClaims) *Error {
 	}
 }
 
-// forUs tells whether one of the token's audiences is one of ours.
+// forUs tells whether one of the token's audiences is one of ours. They are GUIDs or URIs made of them, and
+// an administrator may have written them in capitals.
 func (v *tokenVerifier) forUs(c *tokenClaims) bool {
-	return slices.ContainsFunc(c.Audience, func(a string) bool { return slices.Contains(v.audiences, a) })
+	return slices.ContainsFunc(c.Audience, func(theirs string) bool {
+		return slices.ContainsFunc(v.audiences, func(ours string) bool { return ours != "" && strings.EqualFold(ours, theirs) })
+	})
 }
 
 func publisherClaim(version string) string {

@@ -138,6 +138,14 @@ func TestTokensAccepted(t *testing.T) {
 	assert.Equal(t, int64(1), w.issuer.fetches.Load())
 }
 
+func TestTokenAudienceInCapitals(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.Audiences = []string{"", strings.ToUpper(appID)} })
+	item := richItem(alice, w.seal(alice, "Busy", "Busy"))
+	require.NoError(t, w.one([]string{w.token()}, item).Err)
+	empty := jwt256(testKeys()["sign"], "k1", with(claimsV2(w.clock()), map[string]any{"aud": ""}))
+	assert.Equal(t, ReasonTokenAudience, ReasonOf(w.one([]string{empty}, item).Err), "an empty audience is nobody's")
+}
+
 func TestTokenNationalCloud(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.Issuers = USGovIssuers() })
 	w.issuer.mu.Lock()
