@@ -1,6 +1,7 @@
 package archtest
 
 import (
+	"context"
 	"go/ast"
 	"os"
 	"os/exec"
@@ -9,11 +10,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/goccy/go-yaml"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/stretchr/testify/require"
 
+	"presencebridge/bridge/bus"
 	"presencebridge/cmd/internal/config"
 )
 
@@ -254,6 +257,25 @@ func TestDeployNATS(t *testing.T) {
 	require.Contains(t, c.Services["nats"].Volumes, "nats-data:"+o.StoreDir)
 	version := strings.Split(server.VERSION, ".")
 	require.Contains(t, c.Services["nats"].Image, ":"+version[0]+"."+version[1]+"-", "the server that the tests run with")
+}
+
+// The server of the compose file is one that the bus accepts: limits, space, features.
+func TestDeployNATSCarriesTheBus(t *testing.T) {
+	o, err := server.ProcessConfigFile(filepath.Join(root(t), "deploy", "compose", "nats.conf"))
+	require.NoError(t, err)
+	o.StoreDir, o.Host, o.Port, o.HTTPPort, o.HTTPHost, o.NoSigs = t.TempDir(), "127.0.0.1", -1, 0, "", true
+	srv, err := server.NewServer(o)
+	require.NoError(t, err)
+	srv.Start()
+	t.Cleanup(func() { srv.Shutdown(); srv.WaitForShutdown() })
+	require.True(t, srv.ReadyForConnections(10*time.Second))
+
+	cfg := composeConfig(t)
+	b, err := bus.Open(t.Context(), bus.Config{URL: srv.ClientURL(), MaxStore: int64(cfg.NATS.MaxStore), History: cfg.History})
+	require.NoError(t, err)
+	require.NoError(t, b.Ready())
+	require.NoError(t, b.StoreNotification(t.Context(), "contoso", []byte(`{"value":[]}`), time.Now(), ""))
+	require.NoError(t, b.Close(context.WithoutCancel(t.Context())))
 }
 
 func TestDeployContainerfile(t *testing.T) {

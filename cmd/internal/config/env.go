@@ -133,16 +133,17 @@ func (r *report) unknownEnv(name string, known map[string][]setting) {
 	// The secret's own name, without _FILE, is the mistake that is made most.
 	if _, ok := known[name+"_FILE"]; ok {
 		p.Remedy = "secrets are not read from variables: put it into a file and name that with " + name + "_FILE"
-	} else if near, ok := nearest(strings.ToLower(name), lowered(known)); ok {
-		p.Remedy = "did you mean " + strings.ToUpper(near) + "?"
+	} else if near, ok := nearest(strings.TrimPrefix(name, EnvPrefix), lowered(known)); ok {
+		p.Remedy = "did you mean " + EnvPrefix + strings.ToUpper(near) + "?"
 	}
 	r.problems = append(r.problems, p)
 }
 
+// lowered lists the variables without their prefix, which would make all of them look alike.
 func lowered(known map[string][]setting) []string {
 	names := make([]string, 0, len(known))
 	for name := range known {
-		names = append(names, strings.ToLower(name))
+		names = append(names, strings.ToLower(strings.TrimPrefix(name, EnvPrefix)))
 	}
 	slices.Sort(names)
 	return names

@@ -51,7 +51,7 @@ func TestEnvironmentProblems(t *testing.T) {
 		"PRESENCE_BRIDGE_ACCOUNTS_CONTOSO_GRAPH_CLIENT_SECRET=hunter2",
 		"PRESENCE_BRIDGE_ACCOUNTS_CONTOSO_NAME=other",
 		"PRESENCE_BRIDGE_ACCOUNTS_CONTOSO_GRAPH_TENANT_ID=nope",
-		"PRESENCE_BRIDGE_",
+		"PRESENCE_BRIDGE_", "PRESENCE_BRIDGE_FOO=1",
 	}})
 	text := strings.Join(got, "\n")
 	require.Contains(t, text, `history: (set by PRESENCE_BRIDGE_HISTORY) "soon" is not a duration`)
@@ -61,7 +61,8 @@ func TestEnvironmentProblems(t *testing.T) {
 	require.Contains(t, text, "PRESENCE_BRIDGE_ACCOUNTS_CONTOSO_NAME: environment variable names no key")
 	require.Contains(t, text, `accounts[0].graph.tenant_id: (set by PRESENCE_BRIDGE_ACCOUNTS_CONTOSO_GRAPH_TENANT_ID) "nope" is not a GUID`)
 	require.NotContains(t, text, "hunter2")
-	require.Len(t, got, 7)
+	require.Contains(t, text, "PRESENCE_BRIDGE_FOO: environment variable names no key of the configuration; unset it")
+	require.Len(t, got, 8)
 }
 
 func TestEnvironmentThatTheCallerKnows(t *testing.T) {

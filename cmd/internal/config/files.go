@@ -59,10 +59,11 @@ func (v *validator) tlsPair() {
 	if t.CertificateFile == "" || t.KeyFile == "" {
 		return
 	}
-	if v.read("tls.certificate_file", t.CertificateFile) == nil || v.read("tls.key_file", t.KeyFile) == nil {
+	cert, key := v.read("tls.certificate_file", t.CertificateFile), v.read("tls.key_file", t.KeyFile)
+	if cert == nil || key == nil {
 		return
 	}
-	if _, err := tls.LoadX509KeyPair(t.CertificateFile, t.KeyFile); err != nil {
+	if _, err := tls.X509KeyPair(cert, key); err != nil {
 		v.add("tls.certificate_file", fmt.Sprintf("cannot be used with key_file: %v", err), "give a PEM certificate chain, leaf first, and its own PEM key")
 	}
 }
