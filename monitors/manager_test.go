@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
 
 	"presencebridge/bridge/keyring"
@@ -599,6 +601,25 @@ func TestCoverageAndSums(t *testing.T) {
 		require.NoError(t, err)
 		require.Contains(t, fmt.Sprint(families), "capacity")
 	})
+}
+
+func TestAccountsShareARegistry(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	for _, name := range []string{"contoso", "fabrikam"} {
+		m, err := New(Config{Account: name, Graph: newTenant(), Store: newShelf(), Sealer: masterKey(t), Sink: &engine{}, NoSubscriptions: true, Metrics: reg})
+		require.NoError(t, err)
+		m.SetMembers(people(0, 3))
+	}
+	families, err := reg.Gather()
+	require.NoError(t, err)
+	for _, f := range families {
+		if f.GetName() == "presence_bridge_coverage_members" {
+			require.Len(t, f.GetMetric(), 2*8)
+		}
+	}
+	problems, err := testutil.GatherAndLint(reg)
+	require.NoError(t, err)
+	require.Empty(t, problems)
 }
 
 func TestConfigIsChecked(t *testing.T) {
