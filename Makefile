@@ -6,6 +6,7 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unk
 FUZZTIME ?= 20s
 BENCH    ?= .
 BENCHPKG ?= ./...
+BENCHFLAGS ?=
 TESTFLAGS ?=
 # The race detector multiplies memory: this many packages at a time.
 RACEPROCS ?= 2
@@ -14,7 +15,7 @@ BIN      := $(CURDIR)/bin
 FOLDERS  := bridge cmd deploy graph monitors webhook
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test race lint fmt bench fuzz vuln deploy-check clean
+.PHONY: help run build test race lint fmt bench microbench fuzz vuln deploy-check clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -38,7 +39,10 @@ lint: $(BIN)/golangci-lint ## gofmt and golangci-lint
 fmt: $(BIN)/golangci-lint ## format the Go files
 	$(BIN)/golangci-lint fmt ./...
 
-bench: ## the benchmarks (BENCH=regexp, BENCHPKG=./package)
+bench: ## the targets, each as a ratio in one run on this machine (BENCHFLAGS for the program's own flags)
+	$(GO) run ./cmd/internal/bench $(BENCHFLAGS)
+
+microbench: ## the packages' own benchmarks (BENCH=regexp, BENCHPKG=./package)
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem $(TESTFLAGS) $(BENCHPKG)
 
 fuzz: ## every fuzz target for FUZZTIME each
