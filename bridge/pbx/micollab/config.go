@@ -17,7 +17,7 @@ import (
 
 // Config is what a connector needs. URL and Token are required.
 type Config struct {
-	// Account and Name (of the PBX, as configured) label metrics and log records.
+	// Account and Name (of the PBX, as configured) label metrics.
 	Account, Name string
 	// URL is the address of the endpoint, without /v1; it may have a path.
 	URL string
@@ -29,7 +29,7 @@ type Config struct {
 	// HTTPClient overrides the client, for tests; CAFile does not apply then. Its Timeout must be 0, since
 	// the event stream never ends, and it should not follow redirects.
 	HTTPClient *http.Client
-	// Log of the connector. Default: nothing.
+	// Log of the connector; it should say which account and PBX it is about. Default: nothing.
 	Log *slog.Logger
 	// Metrics to register with. Default: none.
 	Metrics prometheus.Registerer
@@ -75,7 +75,6 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	c.Log = c.Log.With("account", c.Account, "pbx", c.Name)
 	if c.Token == nil {
 		return c, errors.New("micollab: token_file is missing: the endpoint takes bearer tokens only")
 	}

@@ -47,8 +47,6 @@ func (l *eventLog) parse(id string) (uint64, bool) {
 	return n, err == nil && l.holds(n)
 }
 
-type heldEvent struct{ data []byte }
-
 // emit publishes a presence as the present faults will have it. The mutex is held.
 func (s *Sim) emit(id string, p Presence) {
 	data, err := json.Marshal(wireEvent{User: id, Presence: p})
@@ -73,7 +71,7 @@ func (s *Sim) emit(id string, p Presence) {
 		})
 	case s.dice.hit(f.Reordered):
 		s.stats.EventsReordered++
-		s.held = append(s.held, heldEvent{data})
+		s.held = append(s.held, data)
 		// Nobody may wait for ever for a next event.
 		s.agenda.after(time.Second, func() {
 			s.mu.Lock()
@@ -92,8 +90,8 @@ func (s *Sim) emit(id string, p Presence) {
 }
 
 func (s *Sim) releaseHeld() {
-	for _, h := range s.held {
-		s.publish(h.data)
+	for _, data := range s.held {
+		s.publish(data)
 	}
 	s.held = nil
 }

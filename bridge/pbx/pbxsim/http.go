@@ -64,8 +64,9 @@ func (s *Sim) enter() bool {
 func (s *Sim) serveV1(w http.ResponseWriter, r *http.Request, path string) {
 	s.mu.Lock()
 	s.stats.Requests++
-	client, ok := s.clients[bearer(r)]
-	if !ok {
+	token := bearer(r)
+	client, ok := s.clients[token]
+	if ok = ok && token != ""; !ok {
 		s.stats.Unauthorised++
 	}
 	s.mu.Unlock()

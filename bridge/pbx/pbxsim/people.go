@@ -172,28 +172,32 @@ func (p *People) arrive() {
 	p.mu.Lock()
 	cfg := p.cfg
 	p.mu.Unlock()
-	ids := cfg.Users
-	if len(ids) == 0 {
-		ids = p.sim.ids()
-	}
-	if len(ids) == 0 {
+	id, of := p.somebody(cfg)
+	if of == 0 {
 		p.agenda.after(time.Second, p.arrive)
 		return
 	}
-	perSecond := cfg.Rate * float64(len(ids)) / 60
+	perSecond := cfg.Rate * float64(of) / 60
 	wait := min(p.r.ExpFloat64()/perSecond, 3600)
 	p.agenda.after(time.Duration(wait*float64(time.Second)), p.arrive)
-	if p.begin(cfg, ids[p.r.IntN(len(ids))]) {
+	if p.begin(cfg, id) {
 		p.mu.Lock()
 		p.begun++
 		p.mu.Unlock()
 	}
 }
 
-func (s *Sim) ids() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return append([]string(nil), s.order...)
+// somebody is one of those who move, and of how many; nobody of 0.
+func (p *People) somebody(cfg PeopleConfig) (id string, of int) {
+	if n := len(cfg.Users); n > 0 {
+		return cfg.Users[p.r.IntN(n)], n
+	}
+	p.sim.mu.Lock()
+	defer p.sim.mu.Unlock()
+	if of = len(p.sim.order); of > 0 {
+		id = p.sim.order[p.r.IntN(of)]
+	}
+	return id, of
 }
 
 // begin lets one person begin something. Errors only say that the person left, or that the phone is

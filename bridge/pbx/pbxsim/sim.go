@@ -37,7 +37,7 @@ type Sim struct {
 	faults   Faults
 	dice     dice
 	log      eventLog
-	held     []heldEvent // events waiting for the next one (reordered)
+	held     [][]byte // events waiting for the next one (reordered)
 	streams  map[*stream]struct{}
 	stalled  bool
 	people   *People
