@@ -6,7 +6,6 @@ import (
 	"math"
 	"time"
 
-	"github.com/microsoft/kiota-abstractions-go/serialization"
 	"github.com/microsoftgraph/msgraph-sdk-go/communications"
 	"github.com/microsoftgraph/msgraph-sdk-go/models"
 	"github.com/microsoftgraph/msgraph-sdk-go/users"
@@ -135,7 +134,7 @@ func (c *Client) SetPresence(ctx context.Context, userID string, p presence.Pair
 	body.SetSessionId(&c.cfg.ClientID) // the page demands the application's id
 	body.SetAvailability(&p.Availability)
 	body.SetActivity(&p.Activity)
-	body.SetExpirationDuration(isoDuration(lease))
+	body.SetAdditionalData(expiring(lease))
 	info, err := c.userPresence(userID).SetPresence().ToPostRequestInformation(ctx, body, nil)
 	_, err = c.send(ctx, c.writing(op, setLane(ctx)), info, err)
 	return err
@@ -172,7 +171,7 @@ func (c *Client) SetPreferredPresence(ctx context.Context, userID string, p pres
 	body.SetAvailability(&p.Availability)
 	body.SetActivity(&p.Activity)
 	if expires > 0 {
-		body.SetExpirationDuration(isoDuration(expires))
+		body.SetAdditionalData(expiring(expires))
 	}
 	info, err := c.userPresence(userID).SetUserPreferredPresence().ToPostRequestInformation(ctx, body, nil)
 	_, err = c.send(ctx, c.writing(op, setLane(ctx)), info, err)
@@ -216,8 +215,29 @@ func (c *Client) SetStatusMessage(ctx context.Context, userID, text string, unti
 	return err
 }
 
-// isoDuration is a duration as Graph's pattern has it, in hours, minutes and whole seconds, rounded up.
-func isoDuration(d time.Duration) *serialization.ISODuration {
+// isoDuration is a duration as Graph's pattern has it, rounded up to whole seconds. The SDK's own type writes seven
+// days as P1W, which the pattern does not know, so it goes beside the typed fields.
+func isoDuration(d time.Duration) string {
 	s := int(math.Ceil(d.Seconds()))
-	return serialization.NewDuration(0, 0, 0, s/3600, s/60%60, s%60, 0)
+	out := "P"
+	if days := s / 86400; days > 0 {
+		out += fmt.Sprintf("%dD", days)
+	}
+	if s %= 86400; s > 0 {
+		out += "T"
+	}
+	for _, part := range []struct {
+		n    int
+		unit string
+	}{{s / 3600, "H"}, {s / 60 % 60, "M"}, {s % 60, "S"}} {
+		if part.n > 0 {
+			out += fmt.Sprintf("%d%s", part.n, part.unit)
+		}
+	}
+	return out
+}
+
+// expiring is the field that carries a duration.
+func expiring(d time.Duration) map[string]any {
+	return map[string]any{"expirationDuration": isoDuration(d)}
 }

@@ -82,6 +82,7 @@ func TestWritesOfPresence(t *testing.T) {
 	require.NoError(t, c.SetPresence(ctx, testUser, inACall, 90*time.Minute+time.Millisecond))
 	require.NoError(t, c.ClearPresence(ctx, testUser))
 	require.NoError(t, c.SetPreferredPresence(ctx, testUser, presence.ParsePairString("DoNotDisturb"), 24*time.Hour))
+	require.NoError(t, c.SetPreferredPresence(ctx, testUser, presence.ParsePairString("Away"), 7*24*time.Hour))
 	require.NoError(t, c.SetPreferredPresence(ctx, testUser, presence.ParsePairString("Away"), 0))
 	require.NoError(t, c.ClearPreferredPresence(ctx, testUser))
 	require.NoError(t, c.SetStatusMessage(ctx, testUser, "back soon", until))
@@ -91,6 +92,7 @@ func TestWritesOfPresence(t *testing.T) {
 		{"setPresence", `{"sessionId":"` + testClient + `","availability":"Busy","activity":"InACall","expirationDuration":"PT1H30M1S"}`},
 		{"clearPresence", `{"sessionId":"` + testClient + `"}`},
 		{"setUserPreferredPresence", `{"availability":"DoNotDisturb","activity":"DoNotDisturb","expirationDuration":"P1D"}`},
+		{"setUserPreferredPresence", `{"availability":"Away","activity":"Away","expirationDuration":"P7D"}`},
 		{"setUserPreferredPresence", `{"availability":"Away","activity":"Away"}`},
 		{"clearUserPreferredPresence", ``},
 		{"setStatusMessage", `{"statusMessage":{"message":{"content":"back soon","contentType":"text"},"expiryDateTime":{"dateTime":"2026-11-25T16:05:33.2079781","timeZone":"UTC"}}}`},
