@@ -1,12 +1,13 @@
 package directory
 
 import (
-	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -65,8 +66,10 @@ type Keeper struct {
 	loaded bool
 }
 
+// stored is what is known of an entry. The value itself would be a copy of the whole directory in
+// memory; a hash tells as well whether it has changed.
 type stored struct {
-	value    []byte
+	sum      [sha256.Size]byte
 	revision uint64
 }
 
@@ -115,7 +118,7 @@ func (k *Keeper) load(ctx context.Context) (Known, error) {
 	var out Known
 	found := map[string]stored{}
 	err := k.cfg.Store.All(ctx, k.cfg.Account, func(e Entry) error {
-		found[e.Key] = stored{value: e.Value, revision: e.Revision}
+		found[e.Key] = stored{sum: sha256.Sum256(e.Value), revision: e.Revision}
 		var r record
 		if err := json.Unmarshal(e.Value, &r); err != nil || r.ID == "" {
 			k.cfg.Log.Warn("directory entry cannot be read", "account", k.cfg.Account, "revision", e.Revision)
@@ -150,17 +153,14 @@ func (k *Keeper) Save(ctx context.Context, users []User, res Result) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.count(res)
-	want, err := encode(users, res)
-	if err != nil {
-		return err
-	}
+	want := records(users, res)
 	if !k.loaded {
 		if _, err := k.load(ctx); err != nil {
 			return err
 		}
 		k.count(res)
 	}
-	err = k.write(ctx, want)
+	err := k.write(ctx, want)
 	if errors.Is(err, ErrConflict) {
 		if _, err := k.load(ctx); err != nil {
 			return err
@@ -175,17 +175,18 @@ func (k *Keeper) Save(ctx context.Context, users []User, res Result) error {
 	return nil
 }
 
-func (k *Keeper) write(ctx context.Context, want map[string][]byte) error {
+func (k *Keeper) write(ctx context.Context, want map[string]record) error {
 	var mu sync.Mutex // guards k.stored among the writers below
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(k.cfg.Parallel)
-	have := make(map[string]stored, len(k.stored))
-	for key, s := range k.stored {
-		have[key] = s
-	}
-	for key, value := range want {
-		s := have[key]
-		if s.value != nil && bytes.Equal(s.value, value) {
+	have := maps.Clone(k.stored)
+	for key, r := range want {
+		value, err := json.Marshal(r)
+		if err != nil {
+			return errors.Join(fmt.Errorf("encode an entry: %w", err), g.Wait())
+		}
+		s, sum := have[key], sha256.Sum256(value)
+		if s.revision != 0 && s.sum == sum {
 			continue
 		}
 		g.Go(func() error {
@@ -195,12 +196,12 @@ func (k *Keeper) write(ctx context.Context, want map[string][]byte) error {
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			k.stored[key] = stored{value: value, revision: rev}
+			k.stored[key] = stored{sum: sum, revision: rev}
 			return nil
 		})
 	}
 	for key, s := range have {
-		if want[key] != nil {
+		if _, wanted := want[key]; wanted {
 			continue
 		}
 		g.Go(func() error {
@@ -216,40 +217,29 @@ func (k *Keeper) write(ctx context.Context, want map[string][]byte) error {
 	return g.Wait()
 }
 
-func encode(users []User, res Result) (map[string][]byte, error) {
+// records are the entries to be stored, by key.
+func records(users []User, res Result) map[string]record {
 	byID := make(map[string]User, len(users))
 	for _, u := range users {
 		u.ID = key(u.ID)
 		byID[u.ID] = u
 	}
-	out := make(map[string][]byte, len(byID))
-	put := func(r record) error {
-		b, err := json.Marshal(r)
-		if err != nil {
-			return fmt.Errorf("directory: encode an entry: %w", err)
-		}
-		out[r.ID] = b
-		return nil
-	}
+	out := make(map[string]record, len(byID))
 	for _, m := range res.Members {
 		u, listed := byID[m.ID]
 		if !listed { // a result that was made of other users
 			u = User{ID: m.ID, UPN: m.UPN, Mail: m.Mail, Name: m.Name, Enabled: true}
 		}
-		if err := put(record{u, m.Endpoints, m.Excluded, m.Reason}); err != nil {
-			return nil, err
-		}
+		out[m.ID] = record{u, m.Endpoints, m.Excluded, m.Reason}
 	}
 	for _, p := range res.People {
 		u, listed := byID[p.ID]
 		if !listed {
 			u = User{ID: p.ID, UPN: p.UPN, Name: p.Name, Enabled: p.Reason != Disabled}
 		}
-		if err := put(record{User: u, Reason: p.Reason}); err != nil {
-			return nil, err
-		}
+		out[p.ID] = record{User: u, Reason: p.Reason}
 	}
-	return out, nil
+	return out
 }
 
 // count shows the result in the metrics.
