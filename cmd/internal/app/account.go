@@ -68,7 +68,7 @@ func (a *account) buildGraph() error {
 			Reads:  graph.Budget{Limit: a.cfg.Budgets.Reads, Window: 30 * time.Second},
 			Writes: graph.Budget{Limit: a.cfg.Budgets.Writes, Window: 30 * time.Second, Max: 10_000},
 		},
-		Log: a.log, Metrics: a.app.registry,
+		Log: a.app.log, Metrics: a.app.registry,
 	}
 	if g.CertificateFile != "" {
 		cfg.Certificate = graph.CertificateFile(g.CertificateFile)
@@ -111,7 +111,7 @@ func (a *account) buildEngine() error {
 			Policy: pol, Lease: a.cfg.Lease, TeamsSettle: a.cfg.Teams.Settle, HoldDown: a.cfg.HoldDown, LandGrace: a.cfg.WriteGrace,
 		},
 		TeamsWrites: a.cfg.Budgets.Writes, ReadWindow: a.app.opts.ReadWindow, OnSnapshot: a.onSnapshot,
-		Log: a.log, Metrics: a.app.registry,
+		Log: a.app.log, Metrics: a.app.registry,
 	}
 	if a.app.opts.Config.History > 0 {
 		cfg.Feed = feed{bus: a.app.bus, account: a.name}
@@ -140,7 +140,7 @@ func (a *account) connector(p *config.PBX) (*micollab.Client, error) {
 		Account: a.name, Name: p.Name, URL: p.URL, CAFile: p.CAFile, Timeout: p.Timeout,
 		Token:        func() (string, error) { return config.ReadSecret(p.TokenFile) },
 		LearntClient: clientFile(filepath.Join(a.app.opts.Config.DataDir, "pbx-client."+a.name+"."+p.Name)),
-		Log:          a.log.With("pbx", p.Name), Metrics: a.app.registry,
+		Log:          a.app.log, Metrics: a.app.registry,
 	})
 }
 
@@ -172,7 +172,7 @@ func (a *account) buildMonitors() error {
 		PublicURL:       a.app.opts.Config.PublicURL,
 		NewClientState:  func() (string, error) { return webhook.NewClientState(a.app.webhook, a.name) },
 		NoSubscriptions: !a.graph.Cloud().Subscriptions, SweepInterval: a.cfg.Sweep.Interval,
-		PolledInterval: a.cfg.Sweep.PolledInterval, Lease: a.cfg.Lease, Log: a.log, Metrics: a.app.registry,
+		PolledInterval: a.cfg.Sweep.PolledInterval, Lease: a.cfg.Lease, Log: a.app.log, Metrics: a.app.registry,
 	})
 	if err == nil && !a.graph.Cloud().Subscriptions {
 		a.log.Warn("this cloud has no presence subscriptions: every member is polled", "cloud", a.cfg.Graph.Cloud)
@@ -183,7 +183,7 @@ func (a *account) buildMonitors() error {
 func (a *account) buildDecoder() error {
 	urls := a.graph.ValidationKeysURLs()
 	keys, err := notify.NewKeySource(notify.KeySourceConfig{
-		URLV2: urls[0], URLV1: urls[1], Client: a.graph.HTTPClient(), Log: a.log,
+		URLV2: urls[0], URLV1: urls[1], Client: a.graph.HTTPClient(), Log: a.app.log, Metrics: a.app.registry,
 	})
 	if err != nil {
 		return err
@@ -201,7 +201,7 @@ func (a *account) buildDecoder() error {
 	}
 	a.decoder, err = notify.New(notify.Config{
 		Account: a.name, TenantID: a.cfg.Graph.TenantID, Audiences: []string{a.cfg.Graph.ClientID}, Issuers: issuers,
-		Keys: keys, Certificates: a.certs, Pool: a.app.pool, Log: a.log, Metrics: a.app.registry,
+		Keys: keys, Certificates: a.certs, Pool: a.app.pool, Log: a.app.log, Metrics: a.app.registry,
 		CheckClientState: func(s string) bool { return webhook.CheckClientState(a.app.webhook, a.name, s) },
 	})
 	return err
@@ -209,7 +209,7 @@ func (a *account) buildDecoder() error {
 
 func (a *account) buildDirectory() error {
 	keeper, err := directory.NewKeeper(directory.KeeperConfig{
-		Account: a.name, Store: directoryStore{a.app.bus.Bucket(bus.Directory)}, Log: a.log, Metrics: a.app.registry,
+		Account: a.name, Store: directoryStore{a.app.bus.Bucket(bus.Directory)}, Log: a.app.log, Metrics: a.app.registry,
 	})
 	if err != nil {
 		return err

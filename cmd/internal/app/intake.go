@@ -1,7 +1,6 @@
 package app
 
 import (
-	"bytes"
 	"context"
 	"time"
 
@@ -11,14 +10,6 @@ import (
 	"presencebridge/bridge/bus"
 	"presencebridge/graph/notify"
 )
-
-// rsaWork is what one rich item costs: an RSA private operation at 2048 bits.
-const rsaWork = 700 * time.Microsecond
-
-// work estimates a body by its encrypted items.
-func work(body []byte) time.Duration {
-	return time.Duration(bytes.Count(body, []byte(`"encryptedContent"`))) * rsaWork
-}
 
 // decoded is a body on its way from decryption to the engine.
 type decoded struct {
@@ -33,7 +24,7 @@ func (a *account) intake(ctx context.Context) error {
 	queue := make(chan decoded, 16)
 	g.Go(func() error {
 		defer close(queue)
-		return a.app.bus.Consume(ctx, a.name, work, func(b *bus.Body) {
+		return a.app.bus.Consume(ctx, a.name, notify.EstimateWork, func(b *bus.Body) {
 			d := decoded{body: b, result: make(chan notify.Result, 1)}
 			g.Go(func() error {
 				d.result <- a.decoder.Decode(ctx, b.Data, b.Progress)
@@ -72,8 +63,11 @@ func (a *account) fold(ctx context.Context, body *bus.Body, res notify.Result) {
 	)
 	for i := range res.Items {
 		it := &res.Items[i]
-		if it.Err != nil {
-			continue // counted by the decoder; its neighbours do not suffer
+		if it.Err != nil { // counted by the decoder; its neighbours do not suffer
+			if a.stillGenuine(it) {
+				basic = append(basic, it.UserID)
+			}
+			continue
 		}
 		switch it.Kind {
 		case notify.Rich:
@@ -101,4 +95,16 @@ func (a *account) fold(ctx context.Context, body *bus.Body, res notify.Result) {
 			a.log.Debug("body was not acknowledged, it will come again", "error", err)
 		}
 	})
+}
+
+// stillGenuine tells whether an item that could not be read came from Graph all the same: it passed everything
+// that says who sent it. What it would have said is read instead.
+func (a *account) stillGenuine(it *notify.Item) bool {
+	reason := notify.ReasonOf(it.Err)
+	if reason == notify.ReasonUnknownCertificate { // made by another owner of the account, perhaps
+		if err := a.setCertificates(a.monitors.DecryptionKeys()); err != nil {
+			a.log.Warn("the certificates could not be read again", "error", err)
+		}
+	}
+	return it.UserID != "" && reason >= notify.ReasonContentIncomplete
 }
