@@ -40,6 +40,8 @@ type Config struct {
 	TokenLifetime  time.Duration // life of access tokens; default 1 h
 	StrictRotation bool          // a refresh token that was replaced is refused; Entra itself keeps it valid
 
+	Government bool // a US Government cloud: no presence subscriptions, and presence without sequenceNumber, outOfOfficeSettings and workLocation
+
 	Tie      Tie           // which of two sessions of equal rank shows; default TieSeeded
 	ReadLag  time.Duration // reads show any change up to this much late; default 0
 	WriteLag time.Duration // an answered write takes effect up to this much late; default 0

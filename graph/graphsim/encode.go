@@ -12,6 +12,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"time"
@@ -69,7 +70,7 @@ func (p *post) envelope(s *subscription) envelope {
 func (p *post) encode(items []item) ([]byte, error) {
 	var out struct {
 		Value  []wireItem `json:"value"`
-		Tokens []string   `json:"validationTokens,omitempty"`
+		Tokens any        `json:"validationTokens,omitempty"`
 	}
 	apps := map[string]bool{}
 	for _, x := range items {
@@ -89,12 +90,20 @@ func (p *post) encode(items []item) ([]byte, error) {
 		apps[e.app] = true
 	}
 	v2 := p.sim.cruelty.post.hit(p.sim.cfg.Forms.TokensV2)
-	for app := range apps {
+	var tokens []string
+	for _, app := range slices.Sorted(maps.Keys(apps)) {
 		token, err := p.validationToken(app, v2)
 		if err != nil {
 			return nil, err
 		}
-		out.Tokens = append(out.Tokens, token)
+		tokens = append(tokens, token)
+	}
+	switch {
+	case tokens == nil: // basic and lifecycle items alone
+	case p.sim.cruelty.post.hit(p.sim.cruelty.faults().NoTokens):
+		out.Tokens = json.RawMessage("null")
+	default:
+		out.Tokens = tokens
 	}
 	var buffer bytes.Buffer
 	encoder := json.NewEncoder(&buffer)

@@ -16,6 +16,9 @@ type Faults struct {
 	Drop    float64       `json:"drop"`    // share never delivered
 	Poison  float64       `json:"poison"`  // share that has a forged neighbour in the same request, whose signature is wrong
 
+	AckLost  float64 `json:"ack_lost"`  // share of acknowledged requests whose very same body is sent again, as if the answer had been lost
+	NoTokens float64 `json:"no_tokens"` // share of requests whose validationTokens is null, as of a tenant that demands role assignments; in no preset
+
 	SilentDeath float64 `json:"silent_death"` // deaths per subscription and minute: it can still be read and renewed, but nothing comes
 	Revalidate  float64 `json:"revalidate"`   // share of renewals that validate the endpoint again and fail with 400
 
@@ -39,7 +42,7 @@ func None() Faults { return Faults{} }
 // Some is a tenant on an ordinary bad day.
 func Some() Faults {
 	return Faults{
-		Late: 0.02, LateBy: 5 * time.Second, Double: 0.02, Reorder: 0.01, Drop: 0.005, Poison: 0.002,
+		Late: 0.02, LateBy: 5 * time.Second, Double: 0.02, Reorder: 0.01, Drop: 0.005, Poison: 0.002, AckLost: 0.01,
 		SilentDeath: 0.05,
 		Throttle:    0.005, RetryAfter: time.Second, ServerError: 0.005, Slow: 0.01, SlowBy: 2 * time.Second,
 		AppliedFailed: 0.005, AppliedLate: 0.002, LandWithin: 5 * time.Second, WriteLag: 500 * time.Millisecond,
@@ -49,7 +52,7 @@ func Some() Faults {
 // Cruel is everything at once.
 func Cruel() Faults {
 	return Faults{
-		Late: 0.1, LateBy: 20 * time.Second, Double: 0.1, Reorder: 0.1, Drop: 0.05, Poison: 0.02,
+		Late: 0.1, LateBy: 20 * time.Second, Double: 0.1, Reorder: 0.1, Drop: 0.05, Poison: 0.02, AckLost: 0.05,
 		SilentDeath: 0.3, Revalidate: 0.1,
 		Throttle: 0.03, RetryAfter: 2 * time.Second, ServerError: 0.03, Slow: 0.05, SlowBy: 5 * time.Second,
 		Refuse: 0.01, AppliedFailed: 0.03, AppliedLate: 0.02, LandWithin: 15 * time.Second,

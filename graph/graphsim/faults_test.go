@@ -311,3 +311,38 @@ func TestListBudget(t *testing.T) {
 	}
 	require.Equal(t, 25, slices.Index(statuses, 429), "25 per 20 s")
 }
+
+func TestAcknowledgementsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x, b := faulty(t, Faults{AckLost: 1})
+		require.NoError(t, x.StartCall(anna))
+		time.Sleep(900 * time.Millisecond)
+		x.SetFaults(None())
+		time.Sleep(5 * time.Second)
+		d := b.deliveries()
+		require.Len(t, d, 2)
+		require.Equal(t, d[0].body, d[1].body)
+		require.EqualValues(t, 0, x.Stats().Notifications.Waiting)
+	})
+}
+
+func TestNullValidationTokens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x, b := faulty(t, Faults{NoTokens: 1})
+		require.NoError(t, x.StartCall(anna))
+		time.Sleep(time.Second)
+		require.Contains(t, b.deliveries()[0].body, `"validationTokens":null`)
+	})
+}
+
+func TestGovernmentClouds(t *testing.T) {
+	b := newInbox(t)
+	x := two(t, func(c *Config) { c.Delivery.Transport = direct{b}; c.Government = true })
+	require.Equal(t, 400, x.call("POST", "/v1.0/subscriptions", x.userToken(mon), b.request(x.id(anna))).status)
+	a := x.call("GET", "/v1.0/users/"+anna+"/presence", x.appToken(), nil)
+	require.Equal(t, "Offline", a.text("availability"))
+	require.NotContains(t, a.body, "sequenceNumber")
+	require.NotContains(t, a.body, "outOfOfficeSettings")
+	many := x.call("POST", "/v1.0/communications/getPresencesByUserId", x.appToken(), map[string]any{"ids": []string{x.id(anna), x.id(ben)}})
+	require.Len(t, many.json["value"], 2)
+}

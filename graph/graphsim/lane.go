@@ -68,6 +68,9 @@ func (l *lane) deliver(ctx context.Context, p *parcel) {
 	began := time.Now()
 	ok := l.attempt(ctx, p)
 	l.endpoint.state.answered(time.Since(began), time.Now())
+	if ok && l.post.sim.cruelty.post.hit(l.post.sim.cruelty.faults().AckLost) {
+		ok = false
+	}
 	l.post.outcome(p, ok)
 	if !ok && ctx.Err() == nil {
 		l.again(p)

@@ -3,6 +3,7 @@ package graphsim
 import (
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -80,8 +81,11 @@ func (m *model) signIn() {
 // looks after each.
 func TestWorldFollowsTheModel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex // the hook runs on the agenda's goroutine too
 		last := map[string]Change{}
 		x := newTenant(t, Config{TokenLifetime: 1e6 * time.Hour, Budgets: &Budgets{}, OnChange: func(c Change) {
+			mu.Lock()
+			defer mu.Unlock()
 			if was, ok := last[c.UserID]; ok && (was.To != c.From || was.Organic != c.Before) {
 				t.Errorf("a change from %v and %v follows one to %v and %v", c.From, c.Before, was.To, was.Organic)
 			}
@@ -145,6 +149,8 @@ func TestWorldFollowsTheModel(t *testing.T) {
 					require.Contains(rt, m.shows(true), x.Shown(user))
 					require.Contains(rt, m.shows(false), x.Organic(user))
 					require.Equal(rt, x.Shown(user), x.read(app, user))
+					mu.Lock()
+					defer mu.Unlock()
 					if c, ok := last[user]; ok {
 						require.Equal(rt, c.To, x.Shown(user), "no change without its event")
 						require.Equal(rt, c.Organic, x.Organic(user))

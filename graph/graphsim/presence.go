@@ -54,7 +54,7 @@ func (c *call) getPresence() (reply, effect) {
 	var raw []byte
 	found := c.sim.look(c.wanted(), func(p *person, now time.Time) {
 		raw = append(raw, `{"@odata.context":"`+c.sim.base+`/v1.0/$metadata#users('`+p.ID+`')/presence/$entity",`...)
-		raw = appendPresence(raw, p, now)
+		raw = appendPresence(raw, p, now, c.sim.cfg.Government)
 	})
 	if !found {
 		return notFound()
@@ -90,15 +90,16 @@ func (c *call) getPresences() (reply, effect) {
 		}
 		first = false
 		raw = append(raw, '{')
-		raw = appendPresence(raw, p, now)
+		raw = appendPresence(raw, p, now, c.sim.cfg.Government)
 	}
 	w.mu.Unlock()
 	return reply{status: http.StatusOK, body: append(raw, "]}"...)}, nil
 }
 
 // appendPresence appends the presence of a person, without the opening brace. By hand: a sweep of
-// ten thousand people is no work. Under the world's lock.
-func appendPresence(raw []byte, p *person, now time.Time) []byte {
+// ten thousand people is no work. The US Government clouds know fewer properties (their CSDL). Under
+// the world's lock.
+func appendPresence(raw []byte, p *person, now time.Time, government bool) []byte {
 	pair, sequence := p.read(now)
 	raw = append(raw, `"id":"`...)
 	raw = append(raw, p.ID...)
@@ -113,6 +114,9 @@ func appendPresence(raw []byte, p *person, now time.Time) []byte {
 		raw = append(raw, `{"message":{"content":`...)
 		raw = appendString(raw, p.message.content)
 		raw = append(raw, `,"contentType":"text"}}`...)
+	}
+	if government {
+		return append(raw, '}')
 	}
 	raw = append(raw, `,"outOfOfficeSettings":{"message":`...)
 	if p.outOfOffice && p.oofMessage != "" {

@@ -113,6 +113,9 @@ func (c *call) createSubscription() (reply, effect) {
 	if err := json.Unmarshal(c.body, &in); err != nil {
 		return badRequest("The body cannot be read: %v", err)
 	}
+	if c.sim.cfg.Government {
+		return badRequest("Presence subscriptions are not supported in this cloud.")
+	}
 	n, err := c.newSubscription(in)
 	if err != nil {
 		return invalid(err)
