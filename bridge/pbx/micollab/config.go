@@ -105,13 +105,16 @@ func newHTTPClient(cfg Config) (*http.Client, error) {
 		return cfg.HTTPClient, nil
 	}
 	tr := &http.Transport{
-		Proxy:                  http.ProxyFromEnvironment,
-		ForceAttemptHTTP2:      true,
-		MaxIdleConnsPerHost:    32,
-		MaxConnsPerHost:        64,
-		IdleConnTimeout:        90 * time.Second,
+		Proxy:               http.ProxyFromEnvironment,
+		ForceAttemptHTTP2:   true,
+		MaxIdleConnsPerHost: 32,
+		MaxConnsPerHost:     64,
+		// Not longer than servers keep theirs: a write that meets a connection just closed is unanswered.
+		IdleConnTimeout:        30 * time.Second,
 		TLSHandshakeTimeout:    cfg.Timeout,
 		MaxResponseHeaderBytes: 64 << 10,
+		// Over HTTP/2 everything shares one connection: if it died silently, nothing would ever be answered.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: cfg.Timeout},
 	}
 	if cfg.CAFile != "" {
 		pool, err := x509.SystemCertPool()

@@ -3,6 +3,7 @@ package micollab
 import (
 	"context"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"io"
 	"log/slog"
@@ -254,6 +255,47 @@ func TestOverRealConnections(t *testing.T) {
 	_, err = c.Read(ctx, "u1")
 	require.Equal(t, pbx.Unanswered, kindOf(t, err))
 	require.Equal(t, "unreachable", explain(err).code)
+}
+
+// A reverse proxy may speak HTTP/2: then the stream and the requests share a connection.
+func TestOverHTTP2(t *testing.T) {
+	var one atomic.Int32
+	stop := make(chan struct{})
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor == 2 {
+			one.Add(1)
+		}
+		if r.URL.Path != "/v1/events" {
+			_, _ = io.WriteString(w, ordinary(r))
+			return
+		}
+		w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
+		_, _ = io.WriteString(w, "id: e-0\nevent: reset\ndata: {}\n\nid: e-1\nevent: presence\ndata: "+sampleEvent+"\n\n")
+		_ = http.NewResponseController(w).Flush()
+		select {
+		case <-r.Context().Done():
+		case <-stop:
+		}
+	}))
+	srv.EnableHTTP2 = true
+	srv.StartTLS()
+	defer srv.Close()
+	defer close(stop)
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	require.NoError(t, os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw}), 0o600))
+	c, err := New(Config{URL: srv.URL, CAFile: ca, Token: func() (string, error) { return "t", nil }})
+	require.NoError(t, err)
+	defer c.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	events, done := make(chan pbx.Event, 10), make(chan struct{})
+	go func() { defer close(done); _ = c.Watch(ctx, func(e pbx.Event) { events <- e }) }()
+	require.Equal(t, pbx.EventReset, (<-events).Kind)
+	require.Equal(t, presence.LineInCall, (<-events).State.Line)
+	_, err = c.Apply(ctx, "u1", busy)
+	require.NoError(t, err)
+	cancel()
+	<-done
+	require.EqualValues(t, 3, one.Load())
 }
 
 func TestUntrustedCertificates(t *testing.T) {

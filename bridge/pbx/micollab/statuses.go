@@ -32,6 +32,7 @@ type statusCache struct {
 	mu      sync.Mutex
 	list    []presence.Status
 	byName  map[string]presence.Status // by folded name; nil before the first listing
+	listed  time.Time
 	stale   bool
 	failed  bool                 // the last listing did
 	asked   time.Time            // of the last listing because of an unknown name or staleness
@@ -87,10 +88,12 @@ func (s *statusCache) tried(err error) {
 	s.failed = err != nil
 }
 
+// expire lets the list be asked for again before it is next believed, unless it is fresh: whoever was just
+// told of a reset asks for it too.
 func (s *statusCache) expire() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.stale = true
+	s.stale = s.stale || time.Since(s.listed) > unknownGap
 }
 
 func (s *statusCache) take(list []presence.Status) {
@@ -100,7 +103,7 @@ func (s *statusCache) take(list []presence.Status) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.list, s.byName, s.stale = list, byName, false
+	s.list, s.byName, s.stale, s.listed = list, byName, false, time.Now()
 }
 
 // Statuses implements [pbx.Connector].
