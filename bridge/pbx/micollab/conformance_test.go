@@ -62,6 +62,7 @@ func newWorld(t testing.TB, cfg pbxsim.Config) *pbxtest.World {
 		Shuffle: func(on bool) {
 			w.faults(pbxsim.Faults{Late: rate(on) / 2, LateBy: 100 * time.Millisecond, Reordered: rate(on) / 2})
 		},
+		Lose: func(on bool) { w.faults(pbxsim.Faults{Dropped: rate(on)}) },
 		Cruel: func(on bool) {
 			f := pbxsim.NoFaults()
 			if on {

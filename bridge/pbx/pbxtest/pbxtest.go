@@ -63,6 +63,8 @@ type World struct {
 	// Repeat delivers every event twice; Shuffle delivers events late and out of order; neither loses
 	// any. Optional.
 	Repeat, Shuffle func(on bool)
+	// Lose loses every event: nothing tells the connector what happened. Optional.
+	Lose func(on bool)
 	// Cruel makes everything fail now and then: requests, writes and their answers, events, connections.
 	// Optional.
 	Cruel func(on bool)
@@ -113,6 +115,7 @@ func checks() []check {
 		{"ApplyReadsBack", testApplyReadsBack},
 		{"ApplyKeepsTheMessage", testApplyKeepsTheMessage},
 		{"ApplyWhatShows", testApplyWhatShows},
+		{"Withdraw", testWithdraw},
 		{"Conflict", testConflict},
 		{"NoSuchUser", testNoSuchUser},
 		{"NoSuchStatus", testNoSuchStatus},
@@ -125,6 +128,7 @@ func checks() []check {
 		{"RestartLosingState", func(r *run) { testRestart(r, true) }},
 		{"RepeatedEvents", testRepeatedEvents},
 		{"ShuffledEvents", testShuffledEvents},
+		{"LostEvents", testLostEvents},
 		{"CruelDay", testCruelDay},
 		{"BackPressure", testBackPressure},
 		{"SlowPBX", testSlowPBX},

@@ -289,6 +289,52 @@ func claims(ctx context.Context, inner pbx.Connector, user string, w pbx.Write) 
 	return st, err
 }
 
+// document is a connector as if the PBX held a document of ours: what was there before comes back.
+type document struct {
+	pbx.Connector
+	forgetful bool
+
+	mu     sync.Mutex
+	before map[string]presence.Status
+}
+
+func (d *document) Capabilities() pbx.Capabilities { return pbx.Capabilities{OwnDocument: true} }
+
+func (d *document) Apply(ctx context.Context, user string, w pbx.Write) (pbx.State, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	was, ours := d.before[user]
+	switch {
+	case w.Status.IsZero() && (!ours || d.forgetful):
+		return d.Connector.Read(ctx, user)
+	case w.Status.IsZero():
+		w.Status = was
+		delete(d.before, user)
+	case !ours:
+		st, err := d.Connector.Read(ctx, user)
+		if err != nil {
+			return st, err
+		}
+		d.before[user] = st.Status
+	}
+	return d.Connector.Apply(ctx, user, w)
+}
+
+func TestSuiteKnowsDocumentsOfOurOwn(t *testing.T) {
+	for _, forgetful := range []bool{false, true} {
+		tg := target(func(inner pbx.Connector) pbx.Connector {
+			return &document{Connector: inner, forgetful: forgetful, before: map[string]presence.Status{}}
+		})
+		for _, ck := range checks() {
+			if ck.name == "Withdraw" || ck.name == "Capabilities" {
+				got := try(t, ck, tg)
+				require.False(t, got.skipped)
+				require.Equal(t, forgetful && ck.name == "Withdraw", got.Failed(), "%s: %q", ck.name, got.failures)
+			}
+		}
+	}
+}
+
 func TestChecksAreSkippedByName(t *testing.T) {
 	tg := target(func(c pbx.Connector) pbx.Connector { return c })
 	for _, ck := range checks() {

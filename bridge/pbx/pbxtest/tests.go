@@ -159,6 +159,21 @@ func testApplyWhatShows(r *run) {
 	}
 }
 
+// testWithdraw is for a PBX that holds our own document beside the person's status.
+func testWithdraw(r *run) {
+	c := r.Connect(r)
+	r.need(c.Capabilities().OwnDocument, "document of our own")
+	u := r.Users[0]
+	require.NoError(r, r.Pick(u, r.Second.Name))
+	r.write(c, u, r.First)
+	_, err := c.Apply(r.ctx(), u, pbx.Write{})
+	require.NoError(r, err, "no status removes our document")
+	require.Equal(r, r.Second.Name, r.Shown(u).Status.Name, "the person's status shows again")
+	require.Equal(r, r.Second, r.read(c, u).Status)
+	_, err = c.Apply(r.ctx(), u, pbx.Write{})
+	require.NoError(r, err, "removing what is not there is no error")
+}
+
 func testConflict(r *run) {
 	c := r.Connect(r)
 	r.need(c.Capabilities().Versions, "versions")
@@ -328,6 +343,22 @@ func testShuffledEvents(r *run) {
 	f.until(r, "the last event", func() bool { return f.states[last].Line == presence.LineRinging })
 	f.reread()
 	f.agree(r, "with events out of order")
+}
+
+// testLostEvents: what nobody told is healed by the periodic snapshot, and later events are not affected.
+func testLostEvents(r *run) {
+	r.need(r.Lose != nil, "lost events")
+	f := r.followReady(r.Connect(r))
+	r.Lose(true)
+	require.NoError(r, r.Pick(r.Users[0], r.First.Name))
+	require.NoError(r, r.Line(r.Users[1], presence.LineInCall))
+	r.Lose(false)
+	require.NoError(r, r.Pick(r.Users[2], r.Second.Name))
+	f.until(r, "the event after those", func() bool { return f.states[r.Users[2]].Status.Name == r.Second.Name })
+	f.reread()
+	f.agree(r, "after events were lost")
+	require.NoError(r, r.Line(r.Users[0], presence.LineInCall))
+	f.agree(r, "after the snapshot")
 }
 
 // testCruelDay: whatever happens, every error is typed, the watch goes on, and one snapshot afterwards
