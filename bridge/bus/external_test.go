@@ -2,16 +2,27 @@ package bus
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
+	"math/big"
 	"net"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nkeys"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -215,4 +226,74 @@ func TestClusterOfThree(t *testing.T) {
 	bodies := make(chan *Body, 10)
 	consume(t, again, "contoso", nil, func(x *Body) { bodies <- x; assert.NoError(t, x.Ack()) })
 	require.True(t, bytes.Equal([]byte("x"), receive(t, bodies).Data))
+}
+
+// selfSigned makes a server certificate for 127.0.0.1 and returns it with its PEM.
+func selfSigned(t *testing.T) (tls.Certificate, []byte) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	require.NoError(t, err)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key},
+		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+}
+
+func TestExternalServerWithItsOwnCA(t *testing.T) {
+	certificate, ca := selfSigned(t)
+	s := runServer(t, &server.Options{TLS: true, TLSConfig: &tls.Config{Certificates: []tls.Certificate{certificate}}, TLSTimeout: 5})
+	cfg := externalConfig(t, s.ClientURL())
+	_, err := Open(t.Context(), cfg)
+	require.ErrorIs(t, err, ErrUnavailable, "an unknown authority")
+	cfg.CAFile = filepath.Join(t.TempDir(), "ca.pem")
+	require.NoError(t, os.WriteFile(cfg.CAFile, ca, 0o600))
+	require.NoError(t, openBus(t, cfg).Ready())
+}
+
+func TestExternalServerWithCredentials(t *testing.T) {
+	user, err := nkeys.CreateUser()
+	require.NoError(t, err)
+	seed, err := user.Seed()
+	require.NoError(t, err)
+	public, err := user.PublicKey()
+	require.NoError(t, err)
+	operator, err := nkeys.CreateOperator()
+	require.NoError(t, err)
+	operatorKey, err := operator.PublicKey()
+	require.NoError(t, err)
+	account, err := nkeys.CreateAccount()
+	require.NoError(t, err)
+	accountKey, err := account.PublicKey()
+	require.NoError(t, err)
+
+	claims := jwt.NewAccountClaims(accountKey)
+	claims.Limits.JetStreamLimits = jwt.JetStreamLimits{DiskStorage: -1, MemoryStorage: -1, Streams: -1, Consumer: -1}
+	accountJWT, err := claims.Encode(operator)
+	require.NoError(t, err)
+	userJWT, err := jwt.NewUserClaims(public).Encode(account)
+	require.NoError(t, err)
+	system, err := nkeys.CreateAccount()
+	require.NoError(t, err)
+	systemKey, err := system.PublicKey()
+	require.NoError(t, err)
+	systemJWT, err := jwt.NewAccountClaims(systemKey).Encode(operator)
+	require.NoError(t, err)
+
+	resolver := &server.MemAccResolver{}
+	require.NoError(t, resolver.Store(accountKey, accountJWT))
+	require.NoError(t, resolver.Store(systemKey, systemJWT))
+	s := runServer(t, &server.Options{TrustedKeys: []string{operatorKey}, AccountResolver: resolver, SystemAccount: systemKey})
+	cfg := externalConfig(t, s.ClientURL())
+	_, err = Open(t.Context(), cfg)
+	require.ErrorIs(t, err, ErrUnavailable, "nobody without credentials")
+	creds, err := jwt.FormatUserConfig(userJWT, seed)
+	require.NoError(t, err)
+	cfg.CredentialsFile = filepath.Join(t.TempDir(), "user.creds")
+	require.NoError(t, os.WriteFile(cfg.CredentialsFile, creds, 0o600))
+	require.NoError(t, openBus(t, cfg).Ready())
 }
