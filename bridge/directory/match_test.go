@@ -23,19 +23,26 @@ func phone(id, mail string) pbx.User { return pbx.User{ID: id, Email: mail, Exte
 
 func ep(name, id string) presence.EndpointID { return presence.EndpointID{PBX: name, User: id} }
 
-func TestMatch(t *testing.T) {
-	disabled := person("d", "dora@x.test", "dora@x.test")
-	disabled.Enabled = false
-	guest := person("g", "gus_y.test#EXT#@x.test", "gus@y.test")
-	guest.UserType = "guest"
+// matchCase is one line of the table: who there is, and what follows.
+type matchCase struct {
+	name   string
+	people []User
+	phones map[string][]pbx.User
+	opts   Options
+	want   Result
+}
 
-	for _, tc := range []struct {
-		name   string
-		people []User
-		phones map[string][]pbx.User
-		opts   Options
-		want   Result
-	}{
+func TestMatch(t *testing.T) {
+	for _, tc := range slices.Concat(addressCases(), accountCases()) {
+		t.Run(tc.name, func(t *testing.T) {
+			require.Equal(t, tc.want, Match(tc.people, tc.phones, tc.opts))
+		})
+	}
+}
+
+// addressCases are about whose address is whose.
+func addressCases() []matchCase {
+	return []matchCase{
 		{
 			name:   "mail and UPN in any casing, several PBXs",
 			people: []User{person("A", "Anna@X.test", "anna.b@x.test"), person("b", "Bob@x.test", "")},
@@ -79,6 +86,16 @@ func TestMatch(t *testing.T) {
 				{ID: "a", UPN: "a@x.test", Mail: "anna@x.test", Name: "Name of a", Endpoints: []presence.EndpointID{ep("p", "1"), ep("p", "2")}},
 			}},
 		},
+	}
+}
+
+// accountCases are about guests, disabled accounts, exclusions and lists that are not clean.
+func accountCases() []matchCase {
+	disabled := person("d", "dora@x.test", "dora@x.test")
+	disabled.Enabled = false
+	guest := person("g", "gus_y.test#EXT#@x.test", "gus@y.test")
+	guest.UserType = "guest"
+	return []matchCase{
 		{
 			name:   "guests and disabled accounts own nothing, and do not make an active account ambiguous",
 			people: []User{disabled, guest, person("n", "new@x.test", "dora@x.test")},
@@ -134,10 +151,6 @@ func TestMatch(t *testing.T) {
 				People:  []Person{{ID: "d", UPN: "dora@x.test", Name: "Name of d", Reason: Disabled}},
 			},
 		},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			require.Equal(t, tc.want, Match(tc.people, tc.phones, tc.opts))
-		})
 	}
 }
 
