@@ -240,7 +240,7 @@ func TestThrottledWithoutRetryAfterBacksOff(t *testing.T) {
 		for i := 1; i < len(at); i++ {
 			require.LessOrEqual(t, at[i].Sub(at[i-1]), 30*time.Second, "bounded")
 		}
-		require.Greater(t, at[8].Sub(at[7]), 5*time.Second, "and growing")
+		require.Greater(t, at[8].Sub(at[7]), 3*time.Second, "and growing, whatever the jitter")
 	})
 }
 

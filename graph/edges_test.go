@@ -65,6 +65,7 @@ func TestConnectionsAreReusedOverHTTP1(t *testing.T) {
 		mu.Unlock()
 		reply(w, 200, goodBody)
 	}))
+	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	server.StartTLS() // HTTP/1.1 only
 	defer server.Close()
 	c := tn.client(func(cfg *Config) { cfg.Endpoints.Graph = server.URL })

@@ -53,6 +53,7 @@ type waiter struct {
 	deadline time.Time     // zero: none
 	ready    chan struct{} // closed when granted or failed
 	granted  bool
+	left     bool // its caller has gone; it is passed over
 	err      error
 }
 
@@ -121,15 +122,33 @@ func (g *gate) acquire(ctx context.Context, l int) (time.Duration, error) {
 	return time.Since(start), first2(w.err, ctx.Err())
 }
 
-// leave takes a waiter out of its queue, unless it was granted in the meantime.
+// leave gives a waiter's place up, unless it was granted or failed in the meantime. Thousands may leave
+// at once, when a pause outlasts them, so nobody is searched for: the queue is cleared from its head.
 func (g *gate) leave(w *waiter, l int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if i := slices.Index(g.lanes[l].queue, w); i >= 0 {
-		g.lanes[l].queue = slices.Delete(g.lanes[l].queue, i, i+1)
-		g.waits--
-		g.meter.waiting(g.waits)
+	if w.granted || w.err != nil {
+		return
 	}
+	w.left = true
+	g.waits--
+	g.lanes[l].trim()
+	g.meter.waiting(g.waits)
+}
+
+// trim drops those who left from the head of the queue.
+func (l *lane) trim() {
+	for len(l.queue) > 0 && l.queue[0].left {
+		l.pop()
+	}
+}
+
+// pop takes the first of the queue.
+func (l *lane) pop() *waiter {
+	w := l.queue[0]
+	l.queue[0] = nil
+	l.queue = l.queue[1:]
+	return w
 }
 
 // outlasted tells whether the pause lasts beyond the waiter's deadline.
@@ -155,8 +174,8 @@ func (g *gate) throttled(wait time.Duration) (began bool) {
 	}
 	for i := range g.lanes {
 		g.lanes[i].queue = slices.DeleteFunc(g.lanes[i].queue, func(w *waiter) bool {
-			if !g.outlasted(w) {
-				return false
+			if w.left || !g.outlasted(w) {
+				return w.left
 			}
 			w.err = errPaused
 			close(w.ready)
@@ -201,6 +220,7 @@ func (g *gate) next(now time.Time) (l int, wait time.Duration) {
 	wait = time.Hour
 	for i := range g.lanes {
 		lane := &g.lanes[i]
+		lane.trim()
 		if len(lane.queue) == 0 {
 			continue
 		}
@@ -219,9 +239,8 @@ func (g *gate) next(now time.Time) (l int, wait time.Duration) {
 // grant lets the first request of a lane go.
 func (g *gate) grant(l int) {
 	lane := &g.lanes[l]
-	w := lane.queue[0]
-	lane.queue[0] = nil
-	lane.queue = lane.queue[1:]
+	w := lane.pop()
+	lane.trim()
 	g.waits--
 	g.total.tokens--
 	if lane.share < 1 {

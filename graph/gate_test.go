@@ -21,6 +21,13 @@ func testGates(t *testing.T, b Budgets) [classCount]*gate {
 	return newGates(b, m)
 }
 
+// queued is how many wait.
+func (g *gate) queued() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.waits
+}
+
 // passage is when a request of a lane got through.
 type passage struct {
 	lane int
@@ -228,7 +235,7 @@ func through(t *testing.T, b Budget, burst float64, arrivals []arrival) (all []p
 		})
 	}
 	wg.Wait()
-	return all, g.waits
+	return all, g.queued()
 }
 
 func boolInt(b bool) int {
@@ -288,7 +295,7 @@ func TestPauseThatOutlastsTheDeadlineFailsAtOnce(t *testing.T) {
 		_, err := g.acquire(ctx, laneClear)
 		require.ErrorIs(t, err, errPaused)
 		require.Zero(t, time.Since(start))
-		require.Zero(t, g.waits)
+		require.Zero(t, g.queued())
 	})
 }
 
@@ -306,6 +313,43 @@ func TestLeaverTakesNothing(t *testing.T) {
 		waited, err := g.acquire(t.Context(), laneOnly)
 		require.NoError(t, err)
 		require.Equal(t, 9*time.Second, waited.Round(time.Millisecond), "as if the leavers had never been")
+	})
+}
+
+// Those who leave from the middle of a queue are passed over, and cost nobody a place.
+func TestLeaversArePassedOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := testGates(t, Budgets{})[classWrite]
+		g.throttled(10 * time.Second)
+		impatient, cancel := context.WithCancel(t.Context())
+		var mu sync.Mutex
+		var order []int
+		var wg sync.WaitGroup
+		for i := range 300 {
+			ctx := t.Context()
+			if i%3 != 1 {
+				ctx = impatient
+			}
+			wg.Go(func() {
+				if _, err := g.acquire(ctx, laneSet); err == nil {
+					mu.Lock()
+					order = append(order, i)
+					mu.Unlock()
+				}
+			})
+			synctest.Wait()
+		}
+		cancel()
+		synctest.Wait()
+		require.Equal(t, 100, g.queued())
+		start := time.Now()
+		wg.Wait()
+		require.Len(t, order, 100)
+		require.Less(t, time.Since(start), 12*time.Second, "sixty at the end of the pause and the others within a second")
+		require.Zero(t, g.queued())
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		require.Empty(t, g.lanes[laneSet].queue)
 	})
 }
 
