@@ -47,14 +47,13 @@ func (c *Client) Watch(ctx context.Context, deliver func(pbx.Event)) error {
 	bo := &backoff.ExponentialBackOff{InitialInterval: c.cfg.BackoffMin, RandomizationFactor: 0.5, Multiplier: 2, MaxInterval: c.cfg.BackoffMax}
 	bo.Reset()
 	for ctx.Err() == nil {
-		began := time.Now()
 		err := w.connection(ctx)
 		c.metrics.up.Set(0)
 		if ctx.Err() != nil {
 			break
 		}
 		c.tracker.failed(err)
-		if time.Since(began) >= longEnough {
+		if !w.opened.IsZero() && time.Since(w.opened) >= longEnough {
 			bo.Reset()
 		}
 		var pe *pbx.Error
@@ -78,7 +77,7 @@ type watch struct {
 	retry  time.Duration // what the PBX asked to wait between connections
 
 	// Of the present connection.
-	opened  time.Time
+	opened  time.Time // zero before it is
 	heard   time.Time
 	resumes bool // it was opened with lastID
 	greeted bool // its first event was delivered: reset, or seen
@@ -98,6 +97,7 @@ type watch struct {
 // connection opens a stream and delivers what it says until it breaks. It never returns nil.
 func (w *watch) connection(ctx context.Context) error {
 	c := w.c
+	w.opened = time.Time{}
 	if err := c.ensureStatuses(ctx); err != nil {
 		c.metrics.streams.WithLabelValues("failed").Inc()
 		return err

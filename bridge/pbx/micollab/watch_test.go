@@ -317,6 +317,25 @@ func TestReconnectsWithBackoff(t *testing.T) {
 	})
 }
 
+// Attempts that time out are no connections that lived: they are spaced out too.
+func TestTimeoutsAreNoConnections(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *watched) {
+		n := 0
+		w.pbx.set(func(r *http.Request) (int, string, []string) {
+			if r.URL.Path == "/v1/events" {
+				n++
+				<-r.Context().Done()
+				return -1, "", nil
+			}
+			return 200, "", nil
+		})
+		w.pass(30 * time.Minute)
+		w.state()
+		require.Less(t, n, 80, "about every 40 s in the end")
+		require.Greater(t, n, 30)
+	})
+}
+
 func TestWaitsAsLongAsThePBXAsks(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *watched) {
 		s := w.stream()
