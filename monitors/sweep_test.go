@@ -242,7 +242,7 @@ func TestManyMembers(t *testing.T) {
 		w.sink.mu.Unlock()
 		runtime.GC()
 		runtime.ReadMemStats(&after)
-		perMember := float64(after.HeapAlloc-before.HeapAlloc) / 100_000
+		perMember := (float64(after.HeapAlloc) - float64(before.HeapAlloc)) / 100_000
 		t.Logf("%.0f bytes per member, the fake Graph and store included", perMember)
 		require.Less(t, perMember, 700.0)
 	})
