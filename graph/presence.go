@@ -2,8 +2,10 @@ package graph
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
+	"net/http"
 	"time"
 
 	"github.com/microsoftgraph/msgraph-sdk-go/communications"
@@ -76,10 +78,16 @@ func (c *Client) Presence(ctx context.Context, userID string) (Presence, error) 
 	return p, nil
 }
 
+const opPresences = "get presences"
+
 // Presences reads up to [MaxPresences] users' presence at once. Users that Graph leaves out are left out; the
 // order is Graph's.
+//
+// No page says what Graph makes of an id that it does not know among many, and a list must not be lost for one user who
+// was deleted a minute ago: when several are refused as a whole (400, 404) they are asked for in halves, and
+// those who are refused alone are left out.
 func (c *Client) Presences(ctx context.Context, ids []string) ([]Presence, error) {
-	const op = "get presences"
+	const op = opPresences
 	switch {
 	case len(ids) == 0:
 		return nil, nil
@@ -89,6 +97,56 @@ func (c *Client) Presences(ctx context.Context, ids []string) ([]Presence, error
 	if err := c.canPresence(op, ids[0]); err != nil {
 		return nil, err
 	}
+	list, err := c.presences(ctx, ids)
+	if len(ids) == 1 || !refusedAsWhole(err) {
+		return list, err
+	}
+	refusals := 1
+	list, apart := c.halves(ctx, ids, &refusals)
+	switch {
+	case apart != nil && !refusedAsWhole(apart):
+		return nil, apart
+	case apart != nil || len(list) == 0:
+		return nil, err // it was not about single users
+	}
+	c.log.Warn("graph refused a list of users because of some of them, the others were read", "asked", len(ids), "read", len(list))
+	return list, nil
+}
+
+// maxRefusals bounds the search for those who cause a refusal: four of them among 650.
+const maxRefusals = 44
+
+// refusedAsWhole tells whether a list was refused in a way that can be about one of it.
+func refusedAsWhole(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && (e.Status == http.StatusBadRequest || e.Status == http.StatusNotFound) && (e.Kind == Refused || e.Kind == Gone)
+}
+
+// halves reads both halves of a list that was refused, and halves again what is refused again.
+func (c *Client) halves(ctx context.Context, ids []string, refusals *int) ([]Presence, error) {
+	var all []Presence
+	for _, half := range [][]string{ids[:len(ids)/2], ids[len(ids)/2:]} {
+		list, err := c.presences(ctx, half)
+		if refusedAsWhole(err) {
+			if *refusals++; *refusals > maxRefusals {
+				return nil, err
+			}
+			list, err = nil, nil
+			if len(half) > 1 {
+				list, err = c.halves(ctx, half, refusals)
+			}
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, list...)
+	}
+	return all, nil
+}
+
+// presences is one getPresencesByUserId.
+func (c *Client) presences(ctx context.Context, ids []string) ([]Presence, error) {
+	const op = opPresences
 	body := communications.NewGetPresencesByUserIdPostRequestBody()
 	body.SetIds(ids)
 	info, err := communications.NewCommunicationsRequestBuilderInternal(c.base(), c.adapter).

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -70,6 +71,63 @@ func TestPresencesAreRead(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, list)
 	require.Equal(t, 1, tn.requestCount())
+}
+
+// Users of whom Graph will not hear cost themselves, not the others.
+func TestUserThatGraphRefusesIsLeftOut(t *testing.T) {
+	for name, c := range map[string]struct {
+		bad  []int // who is refused
+		code int
+		n    int // how many are asked for
+		want int // how many are read; 0: the refusal is returned
+		most int // requests
+	}{
+		"one":     {[]int{417}, 400, 650, 649, 22},
+		"three":   {[]int{0, 300, 649}, 404, 650, 647, 60},
+		"both":    {[]int{0, 1}, 400, 2, 0, 3},
+		"of two":  {[]int{1}, 404, 2, 1, 3},
+		"alone":   {[]int{0}, 404, 1, 0, 1},
+		"all":     {nil, 400, 650, 0, 60},
+		"refused": {[]int{3}, 403, 650, 0, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tn := virtual(t)
+			bad := map[string]bool{}
+			for i, id := range ids(c.n) {
+				bad[id] = c.bad == nil || slices.Contains(c.bad, i)
+			}
+			tn.graph = func(w http.ResponseWriter, r *seen) {
+				var body struct {
+					IDs []string `json:"ids"`
+				}
+				require.NoError(t, json.Unmarshal([]byte(r.body), &body))
+				var b strings.Builder
+				for i, id := range body.IDs {
+					if bad[id] {
+						reply(w, c.code, graphError("BadRequest", "one of them"))
+						return
+					}
+					if i > 0 {
+						b.WriteByte(',')
+					}
+					fmt.Fprintf(&b, `{"id":"%s","availability":"Busy","activity":"Busy"}`, id)
+				}
+				reply(w, 200, `{"value":[`+b.String()+`]}`)
+			}
+			list, err := tn.client(tn.onVirtual).Presences(t.Context(), ids(c.n))
+			require.LessOrEqual(t, tn.requestCount(), c.most)
+			if c.want == 0 {
+				require.Error(t, err)
+				require.Empty(t, list)
+				return
+			}
+			require.NoError(t, err)
+			require.Len(t, list, c.want)
+			for _, p := range list {
+				require.False(t, bad[p.UserID])
+			}
+		})
+	}
 }
 
 func TestWritesOfPresence(t *testing.T) {
