@@ -293,11 +293,13 @@ func tenant(n int) ([]User, map[string][]pbx.User) {
 	return people, map[string][]pbx.User{"one": one, "two": two}
 }
 
+// Some 0.3 s (BenchmarkMatch100k). The limit leaves room for the race detector on a busy machine, and is
+// still far below anything quadratic.
 func TestMatchIsFast(t *testing.T) {
 	people, phones := tenant(100_000)
 	start := time.Now()
 	res := Match(people, phones, Options{Exclude: []string{"user7@contoso.example"}})
-	require.Less(t, time.Since(start), 5*time.Second)
+	require.Less(t, time.Since(start), 30*time.Second)
 	require.Len(t, res.Members, 100_000)
 	require.Empty(t, res.People)
 }
