@@ -86,7 +86,11 @@ func (b *Bus) open(ctx context.Context) error {
 	if err := b.connect(); err != nil {
 		return err
 	}
-	if err := b.ensureStreams(ctx); err != nil {
+	err := b.ensureStreams(ctx)
+	if b.server != nil && isCode(err, codeStorageResources) {
+		err = b.shrinkStreams(ctx)
+	}
+	if err != nil {
 		return err
 	}
 	b.openWriters()

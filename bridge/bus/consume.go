@@ -33,7 +33,7 @@ const (
 	retryPause = time.Second / 2
 	// gatherRoom is how long a little room may wait to become more: a pull for each body would cost
 	// more than the body.
-	gatherRoom = 5 * time.Millisecond
+	gatherRoom = 2 * time.Millisecond
 	// removeEvery is how long what was processed may still lie in the stream.
 	removeEvery = time.Second
 )

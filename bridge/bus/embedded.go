@@ -53,13 +53,19 @@ func (e *embedded) start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("embedded nats: %w", err)
 	}
-	s.SetLoggerV2(serverLog{e.log}, false, false, false)
+	fatal := make(chan string, 1)
+	s.SetLoggerV2(serverLog{e.log, fatal}, false, false, false)
 	s.Start()
 	wait := serverReadyWait
 	if deadline, ok := ctx.Deadline(); ok {
 		wait = min(wait, time.Until(deadline))
 	}
-	err = e.check(s, wait)
+	select {
+	case line := <-fatal: // it gave up, and would never be ready
+		err = fmt.Errorf("embedded nats (store %s): %s", filepath.Join(e.dir, storeName), line)
+	default:
+		err = e.check(s, wait)
+	}
 	if err != nil {
 		s.Shutdown()
 		s.WaitForShutdown()
@@ -116,6 +122,16 @@ func (e *embedded) InProcessConn() (net.Conn, error) {
 	return e.server.InProcessConn()
 }
 
+// id is the identity of the server that runs now, "" if none does.
+func (e *embedded) id() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.server == nil {
+		return ""
+	}
+	return e.server.ID()
+}
+
 // running tells whether the server is up and JetStream in it is.
 func (e *embedded) running() error {
 	e.mu.Lock()
@@ -129,8 +145,11 @@ func (e *embedded) running() error {
 	return nil
 }
 
-// serverLog carries the server's own log lines into ours.
-type serverLog struct{ log *slog.Logger }
+// serverLog carries the server's own log lines into ours, and the line with which it gives up.
+type serverLog struct {
+	log   *slog.Logger
+	fatal chan<- string
+}
 
 const serverLine = "nats server"
 
@@ -147,7 +166,12 @@ func (l serverLog) Errorf(format string, v ...any) {
 	l.log.Error(serverLine, "line", fmt.Sprintf(format, v...))
 }
 func (l serverLog) Fatalf(format string, v ...any) {
-	l.log.Error(serverLine, "line", fmt.Sprintf(format, v...), "fatal", true)
+	line := fmt.Sprintf(format, v...)
+	l.log.Error(serverLine, "line", line, "fatal", true)
+	select {
+	case l.fatal <- line:
+	default:
+	}
 }
 func (l serverLog) Debugf(string, ...any) {}
 func (l serverLog) Tracef(string, ...any) {}

@@ -82,6 +82,12 @@ func reasonOf(err error) reason {
 	return reasonOther
 }
 
+// isCode tells whether JetStream answered with that error.
+func isCode(err error, code jetstream.ErrorCode) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) && api.ErrorCode == code
+}
+
 // fromAPI turns JetStream's answer into one of our errors.
 func fromAPI(err *jetstream.APIError) error {
 	switch err.ErrorCode {

@@ -2,6 +2,8 @@ package bus
 
 import (
 	"context"
+	"fmt"
+	"math"
 	"time"
 )
 
@@ -96,14 +98,45 @@ func (b *Bus) startAgain() error {
 			return err
 		}
 	}
-	for !b.nc.IsConnected() {
+	if err := b.awaitReconnect(ctx); err != nil {
+		return err
+	}
+	ctx, cancel = context.WithTimeout(b.ctx, ensureWait)
+	defer cancel()
+	return b.ensureStreams(ctx)
+}
+
+// awaitReconnect waits until the client has found the server that runs now.
+func (b *Bus) awaitReconnect(ctx context.Context) error {
+	for b.nc.ConnectedServerId() != b.server.id() {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(reconnectWait / 10):
 		}
 	}
-	ctx, cancel = context.WithTimeout(b.ctx, ensureWait)
+	return nil
+}
+
+// shrinkStreams makes room for a max_store that was lowered: the server refuses every change of a
+// stream, also to less, while all together may hold more than its own limit. So the streams shrink
+// under a server without one.
+func (b *Bus) shrinkStreams(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, serverReadyWait)
 	defer cancel()
-	return b.ensureStreams(ctx)
+	b.cfg.Log.Info("nats.max_store was lowered, shrinking the streams", "max_store", b.cfg.MaxStore)
+	for _, limit := range []int64{math.MaxInt64 / 2, b.cfg.MaxStore} {
+		b.server.stop()
+		b.server.max = limit
+		if err := b.server.start(ctx); err != nil {
+			return err
+		}
+		if err := b.awaitReconnect(ctx); err != nil {
+			return fmt.Errorf("bus: reconnecting to the embedded server: %w", err)
+		}
+		if err := b.ensureStreams(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }

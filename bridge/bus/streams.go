@@ -168,6 +168,5 @@ func (b *Bus) ensureStream(ctx context.Context, cfg jetstream.StreamConfig) (jet
 }
 
 func tooFewServers(err error) bool {
-	var api *jetstream.APIError
-	return errors.As(err, &api) && (api.ErrorCode == codeNoPeers || api.ErrorCode == codeReplicasNotAllowed)
+	return isCode(err, codeNoPeers) || isCode(err, codeReplicasNotAllowed)
 }
