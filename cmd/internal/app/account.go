@@ -140,7 +140,7 @@ func (a *account) connector(p *config.PBX) (*micollab.Client, error) {
 		Account: a.name, Name: p.Name, URL: p.URL, CAFile: p.CAFile, Timeout: p.Timeout,
 		Token:        func() (string, error) { return config.ReadSecret(p.TokenFile) },
 		LearntClient: clientFile(filepath.Join(a.app.opts.Config.DataDir, "pbx-client."+a.name+"."+p.Name)),
-		Log:          a.app.log, Metrics: a.app.registry,
+		Log:          a.log.With("pbx", p.Name), Metrics: a.app.registry,
 	})
 }
 

@@ -46,7 +46,7 @@ func (s *simFlags) flags(cmd *cobra.Command, listen string) {
 	f.StringVar(&s.listen, "listen", listen, "address to listen on")
 	f.IntVar(&s.members, "members", 50, "people; the same number for both simulators makes the same people")
 	f.StringVar(&s.domain, "domain", "contoso.example", "domain of the people's addresses")
-	f.StringVar(&s.dir, "dir", "", "folder for the files that the configuration refers to; default presence-bridge-sim in the temporary folder")
+	f.StringVar(&s.dir, "dir", "", "folder for the files that the configuration refers to; default presence-bridge-sim/DOMAIN in the temporary folder")
 	f.StringVar(&s.faults, "faults", "none", "none, some or cruel")
 	f.Uint64Var(&s.seed, "seed", 1, "what people do and which faults strike follows from it")
 	f.Float64Var(&s.rate, "rate", 0.1, "fraction of the people that begin something each minute")
@@ -56,7 +56,7 @@ func (s *simFlags) flags(cmd *cobra.Command, listen string) {
 // file writes a file that the configuration refers to.
 func (s *simFlags) file(name, content string) (string, error) {
 	if s.dir == "" {
-		s.dir = filepath.Join(os.TempDir(), "presence-bridge-sim")
+		s.dir = filepath.Join(os.TempDir(), "presence-bridge-sim", s.domain)
 	}
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return "", err

@@ -1,0 +1,250 @@
+package demo
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"presencebridge/bridge/console/client"
+	"presencebridge/bridge/console/client/api"
+	"presencebridge/bridge/pbx/pbxsim"
+	"presencebridge/bridge/policy"
+	"presencebridge/bridge/presence"
+	"presencebridge/cmd/internal/app"
+	"presencebridge/cmd/internal/config"
+	"presencebridge/cmd/internal/sims"
+	"presencebridge/graph/graphsim"
+)
+
+// asBridge tells the test binary to be a bridge, for tests that kill it. It does not begin with PRESENCE_BRIDGE_,
+// which is the configuration's own.
+const asBridge = "BRIDGE_TEST_CONFIG"
+
+func TestMain(m *testing.M) {
+	if file := os.Getenv(asBridge); file != "" {
+		os.Exit(runBridge(file))
+	}
+	os.Exit(m.Run())
+}
+
+// runBridge is a bridge in a process of its own, until it is killed.
+func runBridge(file string) int {
+	cfg, err := config.Load(file, config.Options{Files: true})
+	if err == nil {
+		var a *app.App
+		log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+		if a, err = app.Start(context.Background(), app.Options{Config: cfg, Log: log}); err == nil {
+			<-a.Done()
+		}
+	}
+	if err != nil {
+		_, _ = fmt.Fprintln(os.Stderr, "presence-bridge:", err)
+	}
+	return 1
+}
+
+// bridgeProcess is the command that runs one.
+func bridgeProcess(file string) *exec.Cmd {
+	cmd := exec.Command(os.Args[0]) //nolint:gosec,noctx // the test binary itself
+	cmd.Env = append(os.Environ(), asBridge+"="+file)
+	return cmd
+}
+
+func TestUnattendedRunConvergesAndReports(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "report.json")
+	var out bytes.Buffer
+	err := Run(t.Context(), Config{
+		Members: 120, Duration: 3 * time.Second, Seed: 3, Faults: "some", Rate: 6, Report: file, Out: &out,
+	})
+	require.NoError(t, err, out.String())
+	data, err := os.ReadFile(file)
+	require.NoError(t, err)
+	var got map[string]any
+	require.NoError(t, json.Unmarshal(data, &got))
+	for _, key := range []string{
+		"members", "monitors", "teams_changes", "pbx_changes", "writes_to_pbx", "writes_to_teams", "echoes", "mismatched",
+		"stuck", "lost", "converged", "latency_ms", "sweep_interval_s",
+	} {
+		require.Contains(t, got, key)
+	}
+	latency, ok := got["latency_ms"].(map[string]any)
+	require.True(t, ok)
+	for _, key := range []string{"p50", "p99", "confirmed"} {
+		require.Contains(t, latency, key)
+	}
+	require.InDelta(t, 120, got["members"], 0)
+	require.Greater(t, got["teams_changes"], 12.0, "at least a tenth of the members a minute, and more at this rate")
+	require.Greater(t, got["pbx_changes"], 12.0)
+	require.Greater(t, got["writes_to_pbx"], 0.0)
+	require.Greater(t, got["writes_to_teams"], 0.0)
+}
+
+func TestBadFlagsAreRefused(t *testing.T) {
+	for text, cfg := range map[string]Config{
+		"--members 0":         {Faults: "none"},
+		"--monitors -1":       {Members: 1, Monitors: -1, Faults: "none"},
+		"none, some or cruel": {Members: 1, Faults: "brutal"},
+	} {
+		require.ErrorContains(t, Run(t.Context(), cfg), text)
+	}
+}
+
+// TestKilledInTrafficLosesNothing kills a bridge in a process of its own with SIGKILL while people move on both sides, lets them go on
+// without it, starts it again, and compares everybody once they stand still.
+func TestKilledInTrafficLosesNothing(t *testing.T) {
+	cfg, err := Config{Members: 60, Seed: 5, Faults: "none"}.withDefaults()
+	require.NoError(t, err)
+	s, err := newStage(cfg, t.TempDir(), newWatcher(cfg))
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.close()) })
+	s.graph.Live(graphsim.PeopleConfig{Seed: 5, Rate: 0.0001, Start: true}).Stop()
+	file := s.childConfig(t)
+
+	child := startServe(t, file)
+	c := s.childReady(t, child)
+	require.NoError(t, s.authorizeAll(t.Context(), c, sims.Monitors(cfg.Monitors, domain)))
+	wait(t, func() bool { return len(s.graph.Subscriptions()) == cfg.Monitors }, "everybody is subscribed")
+
+	text, err := bridgeProcess(file).CombinedOutput()
+	require.Error(t, err, "a second bridge on the same data_dir")
+	require.Contains(t, string(text), "presence-bridge:")
+
+	s.watch.begin()
+	teams := s.graph.Live(graphsim.PeopleConfig{Seed: 5, Rate: 20})
+	phones, err := s.pbx.NewPeople(pbxsim.PeopleConfig{Rate: 20, Seed: 5})
+	require.NoError(t, err)
+	wait(t, func() bool { return s.pbx.Stats().WritesApplied > 30 }, "the bridge is in mid-traffic")
+	require.NoError(t, child.Process.Kill())
+	_ = child.Wait()
+	changes := s.pbx.Stats().LineChanges
+	wait(t, func() bool { return s.pbx.Stats().LineChanges > changes+10 }, "people go on without the bridge")
+
+	child = startServe(t, file)
+	c = s.childReady(t, child)
+	teams.Stop()
+	phones.Stop()
+	var left []disagreement
+	deadline := time.Now().Add(4 * time.Minute)
+	for time.Now().Before(deadline) {
+		if left = s.disagreements(); len(left) == 0 && time.Since(s.watch.lastChange()) > 8*time.Second {
+			break
+		}
+		require.NoError(t, tick(t.Context()))
+	}
+	require.Empty(t, left)
+	s.resyncAgrees(t, c)
+}
+
+// resyncAgrees orders a resync of everybody: it must end, with nothing left to change.
+func (s *stage) resyncAgrees(t *testing.T, c *client.Client) {
+	t.Helper()
+	job, err := c.Resync(t.Context(), accountName, "")
+	require.NoError(t, err)
+	job, err = c.AwaitJob(t.Context(), job.ID, nil)
+	require.NoError(t, err)
+	require.Equal(t, api.JobDone, job.State, job.Error)
+	require.Equal(t, len(s.people), job.Done)
+	require.Empty(t, s.disagreements())
+}
+
+// childConfig writes a configuration for a bridge in a process of its own, on free ports.
+func (s *stage) childConfig(t *testing.T) string {
+	t.Helper()
+	for _, addr := range []*string{&s.hook, &s.admin} {
+		ln, err := s.listen(t.Context(), addr, "127.0.0.1:0")
+		require.NoError(t, err)
+		require.NoError(t, ln.Close())
+	}
+	text, err := s.yaml()
+	require.NoError(t, err)
+	file, err := s.file("serve.yaml", text)
+	require.NoError(t, err)
+	return file
+}
+
+func startServe(t *testing.T, file string) *exec.Cmd {
+	t.Helper()
+	cmd := bridgeProcess(file)
+	if testing.Verbose() {
+		cmd.Stderr = os.Stderr
+	}
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill() // already gone, mostly
+		_ = cmd.Wait()
+	})
+	return cmd
+}
+
+// childReady waits until the process answers, and returns the way to its admin API.
+func (s *stage) childReady(t *testing.T, _ *exec.Cmd) *client.Client {
+	t.Helper()
+	wait(t, func() bool {
+		resp, err := http.Get("http://" + s.admin + "/readyz") //nolint:noctx // a test's own loopback address
+		if err != nil {
+			return false
+		}
+		defer func() { _ = resp.Body.Close() }()
+		return resp.StatusCode == http.StatusOK
+	}, "the bridge is ready")
+	token, err := os.ReadFile(filepath.Join(s.dir, "data", "admin-token"))
+	require.NoError(t, err)
+	c, err := client.New("http://"+s.admin, string(bytes.TrimSpace(token)))
+	require.NoError(t, err)
+	return c
+}
+
+func wait(t *testing.T, cond func() bool, what string) {
+	t.Helper()
+	require.Eventually(t, cond, time.Minute, 50*time.Millisecond, what)
+}
+
+// tick lets the world go on for a moment.
+func tick(ctx context.Context) error { return sleep(ctx, 250*time.Millisecond) }
+
+// The judge is what the demo's promise rests on, so it is tried on members that are wrong.
+func TestJudgeFindsWhatIsWrong(t *testing.T) {
+	p, err := policy.Parse([]byte("preset: micollab"))
+	require.NoError(t, err)
+	w := newWatcher(Config{})
+	w.introduce(nil, p)
+	w.statuses(pbxsim.DefaultStatuses())
+	s := &stage{cfg: Config{Faults: "none"}, watch: w, policy: p}
+	available, call := presence.Status{Name: "Available", Kind: "available"}, presence.Status{Name: "In a call", Kind: "busy"}
+	inCall := presence.ParsePairString("Busy/InACall")
+	idle := presence.ParsePairString("Available")
+	long := time.Now().Add(-time.Hour)
+
+	good := knowledge{chosen: available, shows: available, shown: idle, organic: idle, phone: pbxsim.Presence{Line: "idle"}}
+	require.Nil(t, s.judgePhone(&good))
+	require.Nil(t, s.judgeTeams(&good))
+
+	stuck := good
+	stuck.shows = call
+	require.Equal(t, faultStuck, s.judgePhone(&stuck).kind, "ours shows on the phone without a cause")
+
+	session := good
+	session.session, session.shown, session.hidden = inCall, inCall, true
+	require.Equal(t, faultStuck, s.judgeTeams(&session).kind, "ours shows in Teams without a cause")
+
+	lost := good
+	lost.shown, lost.organic, lost.s.wantFrom = inCall, inCall, time.Now()
+	lost.s.picked = long
+	require.Equal(t, faultLost, s.judgePhone(&lost).kind, "a call in Teams does not show on the phone")
+	lost.s.picked = time.Now()
+	require.Nil(t, s.judgePhone(&lost), "unless the person chose meanwhile")
+
+	ringing := good
+	ringing.phone.Line = "in-call"
+	require.Equal(t, faultLost, s.judgeTeams(&ringing).kind, "a call on the phone does not show in Teams")
+}
