@@ -11,6 +11,7 @@ import (
 // member, and ask again with the state they then have, so that a storm writes last states only.
 type pacer struct {
 	limiter *rate.Limiter
+	current func() rate.Limit // nil: the limit never changes
 	wake    chan struct{}
 
 	mu      sync.Mutex
@@ -36,6 +37,11 @@ func priority(k WriteKind) int {
 
 // exhausted tells whether a write has to wait: no budget, or others who came first.
 func (p *pacer) exhausted() bool {
+	if p.current != nil {
+		if l := p.current(); l != p.limiter.Limit() {
+			p.limiter.SetLimit(l)
+		}
+	}
 	p.mu.Lock()
 	n := len(p.waiting)
 	p.mu.Unlock()

@@ -91,6 +91,13 @@ func (g *gate) setLimit(limit int) {
 	g.meter.limit(limit)
 }
 
+// rate is the limit in force, by the second.
+func (g *gate) rate() float64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return float64(g.limit) / g.budget.Window.Seconds()
+}
+
 // acquire waits for a place and returns how long that took. It fails when ctx ends, and at once when a
 // pause outlasts the deadline ([errPaused]).
 func (g *gate) acquire(ctx context.Context, l int) (time.Duration, error) {

@@ -198,3 +198,6 @@ func (c *Client) Verify(ctx context.Context) error {
 		return asError(opAppToken, c.app.renew(ctx))
 	})
 }
+
+// WriteRate is how many writes a second the budget allows at the moment: it is raised while no 429 comes.
+func (c *Client) WriteRate() float64 { return c.gates[classWrite].rate() }

@@ -110,7 +110,7 @@ func (a *account) buildEngine() error {
 		Rules: bridge.Rules{
 			Policy: pol, Lease: a.cfg.Lease, TeamsSettle: a.cfg.Teams.Settle, HoldDown: a.cfg.HoldDown, LandGrace: a.cfg.WriteGrace,
 		},
-		TeamsWrites: a.cfg.Budgets.Writes, ReadWindow: a.app.opts.ReadWindow, OnSnapshot: a.onSnapshot,
+		TeamsWrites: a.cfg.Budgets.Writes, TeamsWriteRate: a.graph.WriteRate, ReadWindow: a.app.opts.ReadWindow, OnSnapshot: a.onSnapshot,
 		Log: a.app.log, Metrics: a.app.registry,
 	}
 	if a.app.opts.Config.History > 0 {
