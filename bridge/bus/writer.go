@@ -103,6 +103,9 @@ func (w *writer) enqueue(ctx context.Context, m *nats.Msg, single bool, done fun
 	if err != nil {
 		return err
 	}
+	if err := ctx.Err(); err != nil { // given up before it began; that says nothing about the queue
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
 	if err := w.room.Acquire(ctx, p.cost); err != nil {
 		return fmt.Errorf("%w: %w", ErrBusy, err)
 	}
