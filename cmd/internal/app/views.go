@@ -105,7 +105,7 @@ func (a *account) memberOf(v bridge.View) api.Member {
 			m.CoverageReasons = append(m.CoverageReasons, c.Text)
 		}
 		if c.Coverage == presence.CoveragePushed && c.Monitor != "" {
-			m.CoverageReasons = append(m.CoverageReasons, "through the subscription of "+c.Monitor)
+			m.CoverageReasons = append(m.CoverageReasons, "through the subscription of "+a.monitorName(c.Monitor))
 		}
 	}
 	m.Teams = teamsView(&v.Record.Teams, c)
@@ -113,6 +113,16 @@ func (a *account) memberOf(v bridge.View) api.Member {
 		m.Endpoints = append(m.Endpoints, a.endpointView(&v.Record.Endpoints[i]))
 	}
 	return m
+}
+
+// monitorName is the UPN of a configured monitor.
+func (a *account) monitorName(id string) string {
+	for _, upn := range a.cfg.MonitorUPNs() {
+		if monitors.ID(upn) == id {
+			return upn
+		}
+	}
+	return id
 }
 
 func teamsView(t *bridge.TeamsSide, c monitors.Cover) api.Teams {
