@@ -13,22 +13,49 @@ import (
 	"presencebridge/bridge/presence"
 )
 
+// word is a scalar and where it stands.
+type word struct {
+	text string
+	line int
+}
+
 // words is a YAML scalar or list of scalars.
-type words []string
+type words []word
 
 // UnmarshalYAML takes `InACall` as well as `[InACall, Presenting]`.
-func (w *words) UnmarshalYAML(b []byte) error {
-	var list []string
-	if err := yaml.Unmarshal(b, &list); err == nil {
-		*w = list
-		return nil
+func (w *words) UnmarshalYAML(n ast.Node) error {
+	if a, ok := n.(*ast.AnchorNode); ok {
+		n = a.Value
 	}
-	var one string
-	if err := yaml.Unmarshal(b, &one); err != nil {
-		return errors.New("want a word or a list of words")
+	items := []ast.Node{n}
+	if seq, ok := n.(*ast.SequenceNode); ok {
+		items = seq.Values
 	}
-	*w = words{one}
+	*w = make(words, 0, len(items))
+	for _, item := range items {
+		line := lineOf(item)
+		scalar, ok := item.(ast.ScalarNode)
+		if _, null := item.(*ast.NullNode); !ok || null {
+			return fmt.Errorf("line %d: want a word or a list of words", line)
+		}
+		*w = append(*w, word{text: fmt.Sprint(scalar.GetValue()), line: line})
+	}
 	return nil
+}
+
+func (w words) texts() []string {
+	var out []string
+	for _, x := range w {
+		out = append(out, x.text)
+	}
+	return out
+}
+
+func lineOf(n ast.Node) int {
+	if n == nil || n.GetToken() == nil || n.GetToken().Position == nil {
+		return 0
+	}
+	return n.GetToken().Position.Line
 }
 
 type yamlPolicy struct {
@@ -64,37 +91,46 @@ type yamlPBXRule struct {
 }
 
 // Parse reads the `policy:` section of an account. An unknown key, word or preset, and a pair that Graph
-// would refuse, is an error that names the rule and the remedy; all of them are reported at once.
+// would refuse, is an error that names the line, the rule and the remedy; all wrong rules are reported at once. Lines
+// are counted from the beginning of src: hand the section over with as many empty lines before it as the file has.
 func Parse(src []byte) (*Policy, error) {
+	where, err := index(src)
+	if err != nil {
+		return nil, err
+	}
 	var y yamlPolicy
 	if err := yaml.UnmarshalWithOptions(src, &y, yaml.Strict()); err != nil {
-		return nil, fmt.Errorf("policy: %s", yaml.FormatError(err, false, true))
+		return nil, syntaxError(err)
 	}
 	p := &Policy{}
 	if y.Preset != "" {
 		preset, ok := Presets()[y.Preset]
 		if !ok {
-			return nil, fmt.Errorf("policy.preset: there is no preset %q; use one of %s", y.Preset, strings.Join(presetNames(), ", "))
+			return nil, fmt.Errorf("line %d: preset: there is no preset %q; use one of %s",
+				where.preset, y.Preset, strings.Join(presetNames(), ", "))
 		}
 		*p = preset
 	}
-	lines := ruleLines(src)
 	var errs []error
 	if y.TeamsToPBX != nil {
 		p.TeamsToPBX = nil
 		for i, r := range y.TeamsToPBX {
-			rule, err := r.rule()
-			rule.Line = lines.of("teams_to_pbx", i)
-			errs = append(errs, ruleError("teams_to_pbx", i, rule.Line, err))
+			line := where.of(teamsToPBX, i)
+			check := checker{line: line, rule: fmt.Sprintf("%s[%d]", teamsToPBX, i)}
+			rule := r.rule(&check)
+			rule.Line = line
+			errs = append(errs, check.errs...)
 			p.TeamsToPBX = append(p.TeamsToPBX, rule)
 		}
 	}
 	if y.PBXToTeams != nil {
 		p.PBXToTeams = nil
 		for i, r := range y.PBXToTeams {
-			rule, err := r.rule()
-			rule.Line = lines.of("pbx_to_teams", i)
-			errs = append(errs, ruleError("pbx_to_teams", i, rule.Line, err))
+			line := where.of(pbxToTeams, i)
+			check := checker{line: line, rule: fmt.Sprintf("%s[%d]", pbxToTeams, i)}
+			rule := r.rule(&check)
+			rule.Line = line
+			errs = append(errs, check.errs...)
 			p.PBXToTeams = append(p.PBXToTeams, rule)
 		}
 	}
@@ -104,83 +140,111 @@ func Parse(src []byte) (*Policy, error) {
 	return p, nil
 }
 
-func ruleError(direction string, i, line int, err error) error {
-	if err == nil {
-		return nil
+// The two directions, as keys.
+const (
+	teamsToPBX = "teams_to_pbx"
+	pbxToTeams = "pbx_to_teams"
+)
+
+// syntaxError words a mistake of the YAML itself in one line.
+func syntaxError(err error) error {
+	var y yaml.Error
+	if !errors.As(err, &y) {
+		return err
 	}
-	return fmt.Errorf("policy.%s[%d] (line %d of the policy): %w", direction, i, line, err)
+	line := 0
+	if t := y.GetToken(); t != nil && t.Position != nil {
+		line = t.Position.Line
+	}
+	message := y.GetMessage()
+	var typed *yaml.TypeError
+	if errors.As(err, &typed) {
+		message = "a word is wanted here, not a list, a mapping or nothing"
+	}
+	return fmt.Errorf("line %d: %s (the keys are preset, teams_to_pbx and pbx_to_teams; a rule has when, set and class)", line, message)
 }
 
-func (y *yamlTeamsRule) rule() (TeamsRule, error) {
-	var errs []error
-	known := func(field string, ws words) []string {
-		for _, w := range ws {
-			if _, ok := presence.ParseWord(w); !ok {
-				errs = append(errs, fmt.Errorf("when.%s: Graph has no word %q", field, w))
-			}
-		}
-		return ws
+// checker collects what is wrong with one rule.
+type checker struct {
+	line int
+	rule string
+	errs []error
+}
+
+// wrong notes a mistake in a field; line 0 is the rule's own.
+func (c *checker) wrong(line int, field, format string, args ...any) {
+	if line == 0 {
+		line = c.line
 	}
+	c.errs = append(c.errs, fmt.Errorf("line %d: %s.%s: %s", line, c.rule, field, fmt.Sprintf(format, args...)))
+}
+
+// graphWords checks words of Graph.
+func (c *checker) graphWords(field string, ws words) []string {
+	for _, w := range ws {
+		if _, ok := presence.ParseWord(w.text); !ok {
+			c.wrong(w.line, field, "Graph has no word %q; it says for example Busy, DoNotDisturb, Away, InACall, InAMeeting", w.text)
+		}
+	}
+	return ws.texts()
+}
+
+const kinds = "available, busy, dnd, away, out, custom"
+
+func (y *yamlTeamsRule) rule(c *checker) TeamsRule {
 	r := TeamsRule{When: TeamsCondition{
-		Availability: known("availability", y.When.Availability),
-		Activity:     known("activity", y.When.Activity),
-		PBX:          y.When.PBX,
+		Availability: c.graphWords("when.availability", y.When.Availability),
+		Activity:     c.graphWords("when.activity", y.When.Activity),
+		PBX:          y.When.PBX.texts(),
 	}}
-	r.Set = SetStatus{Name: y.Set.Status}
+	r.Set = SetStatus{Name: strings.TrimSpace(y.Set.Status), Class: c.class(y.Class)}
 	if y.Set.StatusKind != "" {
 		k, ok := presence.ParseKind(y.Set.StatusKind)
 		if !ok {
-			errs = append(errs, kindError("set.status_kind", y.Set.StatusKind))
+			c.wrong(0, "set.status_kind", "%q is none of %s", y.Set.StatusKind, kinds)
 		}
 		r.Set.Kind = k
 	}
 	if r.Set.Name == "" && r.Set.Kind == presence.KindUnknown {
-		errs = append(errs, errors.New("set: give status (a name) or status_kind"))
+		c.wrong(0, "set", "give status (a name) or status_kind")
 	}
-	var err error
-	r.Set.Class, err = parseClass(y.Class)
-	return r, errors.Join(append(errs, err)...)
+	return r
 }
 
-func (y *yamlPBXRule) rule() (PBXRule, error) {
-	var errs []error
-	r := PBXRule{When: PBXCondition{Status: y.When.Status, PBX: y.When.PBX}}
+func (y *yamlPBXRule) rule(c *checker) PBXRule {
+	r := PBXRule{When: PBXCondition{Status: y.When.Status.texts(), PBX: y.When.PBX.texts()}}
 	for _, w := range y.When.Line {
-		l, ok := presence.ParseLine(w)
+		l, ok := presence.ParseLine(w.text)
 		if !ok || l == presence.LineUnknown {
-			errs = append(errs, fmt.Errorf("when.line: %q is none of idle, ringing, in-call, on-hold, offline", w))
+			c.wrong(w.line, "when.line", "%q is none of idle, ringing, in-call, on-hold, offline", w.text)
 		}
 		r.When.Line = append(r.When.Line, l)
 	}
 	for _, w := range y.When.StatusKind {
-		k, ok := presence.ParseKind(w)
+		k, ok := presence.ParseKind(w.text)
 		if !ok {
-			errs = append(errs, kindError("when.status_kind", w))
+			c.wrong(w.line, "when.status_kind", "%q is none of %s", w.text, kinds)
 		}
 		r.When.StatusKind = append(r.When.StatusKind, k)
 	}
 	r.Set.Pair = presence.ParsePairString(y.Set.Presence)
 	if !settable(r.Set.Pair) {
-		errs = append(errs, fmt.Errorf("set.presence: Graph's setPresence does not take %q; use one of %s", y.Set.Presence, settableNames()))
+		c.wrong(0, "set.presence", "Graph's setPresence does not take %q; use one of %s", y.Set.Presence, settableNames())
 	}
-	class, err := parseClass(y.Class)
-	if class == "" {
-		class = ClassOfPair(r.Set.Pair)
+	if r.Set.Class = c.class(y.Class); r.Set.Class == "" {
+		r.Set.Class = ClassOfPair(r.Set.Pair)
 	}
-	r.Set.Class = class
-	return r, errors.Join(append(errs, err)...)
+	return r
 }
 
-func kindError(field, w string) error {
-	return fmt.Errorf("%s: %q is none of available, busy, dnd, away, out, custom", field, w)
-}
-
-func parseClass(s string) (presence.Class, error) {
-	switch c := presence.Class(s); c {
+// class reads a rule's class; "" follows from what the rule sets.
+func (c *checker) class(s string) presence.Class {
+	switch class := presence.Class(s); class {
 	case "", presence.ClassCall, presence.ClassDND, presence.ClassBusy, presence.ClassAway:
-		return c, nil
+		return class
 	}
-	return "", fmt.Errorf("class: %q is none of call, dnd, busy, away", s)
+	c.wrong(0, "class", "%q is none of call, dnd, busy, away", s)
+	return ""
 }
 
 // settablePairs are the pairs that setPresence accepts (learn:api/presence-setpresence).
@@ -204,37 +268,57 @@ func settableNames() string {
 	return strings.Join(names, ", ")
 }
 
-// lineIndex holds the line of each rule by direction.
-type lineIndex map[string][]int
+// lineIndex says where the preset and each rule stand.
+type lineIndex struct {
+	preset int
+	rules  map[string][]int
+}
 
 func (l lineIndex) of(direction string, i int) int {
-	if i < len(l[direction]) {
-		return l[direction][i]
+	if i < len(l.rules[direction]) {
+		return l.rules[direction][i]
 	}
 	return 0
 }
 
-// ruleLines finds where each rule begins, so that an error can name the line.
-func ruleLines(src []byte) lineIndex {
-	idx := lineIndex{}
+// index finds where things stand, so that an error can name the line.
+func index(src []byte) (lineIndex, error) {
+	idx := lineIndex{rules: map[string][]int{}}
 	file, err := parser.ParseBytes(src, 0)
 	if err != nil {
-		return idx
+		return idx, syntaxError(err)
 	}
+	bodies := 0
 	for _, doc := range file.Docs {
-		top, ok := doc.Body.(*ast.MappingNode)
-		if !ok {
+		if doc.Body == nil {
 			continue
 		}
+		if bodies++; bodies > 1 {
+			return idx, fmt.Errorf("line %d: a second document begins; a policy is one mapping", lineOf(doc.Body))
+		}
+		top, ok := doc.Body.(*ast.MappingNode)
+		if !ok {
+			continue // what else it may be, decoding says
+		}
 		for _, kv := range top.Values {
-			seq, ok := kv.Value.(*ast.SequenceNode)
-			if !ok {
-				continue
-			}
-			for _, v := range seq.Values {
-				idx[kv.Key.String()] = append(idx[kv.Key.String()], v.GetToken().Position.Line)
-			}
+			idx.add(kv)
 		}
 	}
-	return idx
+	return idx, nil
+}
+
+func (l *lineIndex) add(kv *ast.MappingValueNode) {
+	key := kv.Key.GetToken().Value
+	if key == "preset" {
+		l.preset = lineOf(kv.Value)
+	}
+	value := kv.Value
+	if a, ok := value.(*ast.AnchorNode); ok {
+		value = a.Value
+	}
+	if seq, ok := value.(*ast.SequenceNode); ok {
+		for _, v := range seq.Values {
+			l.rules[key] = append(l.rules[key], lineOf(v))
+		}
+	}
 }

@@ -67,9 +67,9 @@ func ClassOfKind(k presence.Kind) presence.Class {
 	switch k {
 	case presence.KindDND:
 		return presence.ClassDND
-	case presence.KindAway, presence.KindOut:
+	case presence.KindAway, presence.KindOut, presence.KindAvailable: // the least that a rule can mean
 		return presence.ClassAway
-	case presence.KindBusy, presence.KindAvailable, presence.KindCustom, presence.KindUnknown:
+	case presence.KindBusy, presence.KindCustom, presence.KindUnknown:
 		return presence.ClassCall
 	}
 	return presence.ClassCall

@@ -1,0 +1,199 @@
+package policy
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"presencebridge/bridge/presence"
+)
+
+// The example of the design is what the preset says.
+const micollabYAML = `preset: micollab
+teams_to_pbx:
+  - when: {activity: [InACall, InAConferenceCall, Presenting]}
+    set: {status: "In a call"}
+  - when: {availability: DoNotDisturb}
+    set: {status: "Do not disturb"}
+pbx_to_teams:
+  - when: {line: [in-call, on-hold]}
+    set: {presence: Busy/InACall}
+  - when: {status_kind: dnd}
+    set: {presence: DoNotDisturb/Presenting}
+`
+
+func TestTheExampleOfTheDesignIsThePreset(t *testing.T) {
+	written, err := Parse([]byte(micollabYAML))
+	require.NoError(t, err)
+	preset, err := Parse([]byte("preset: micollab"))
+	require.NoError(t, err)
+	c := siteCatalogues()["micollab"]
+	for _, s := range shownPairs {
+		p := presence.ParsePairString(s)
+		assert.Equal(t, preset.ForPBX("main", c, p), written.ForPBX("main", c, p), s)
+	}
+	for _, l := range allLines {
+		for _, k := range allKinds {
+			eps := []Endpoint{{Line: l, Status: presence.Status{Kind: k}}}
+			assert.Equal(t, preset.ForTeams(eps), written.ForTeams(eps), "%s %s", l, k)
+		}
+	}
+	assert.Equal(t, []int{3, 5}, []int{written.TeamsToPBX[0].Line, written.TeamsToPBX[1].Line}, "rules know their lines")
+}
+
+func TestParseTakesOverWhatIsNotSaid(t *testing.T) {
+	for name, src := range map[string]string{
+		"nothing said":      "preset: sip",
+		"an empty key":      "preset: sip\nteams_to_pbx:\n",
+		"in another order":  "pbx_to_teams:\npreset: sip\n",
+		"keys in quotes":    "\"preset\": \"sip\"",
+		"empty lines first": "\n\n\n\n  preset: sip\n",
+	} {
+		p, err := Parse([]byte(src))
+		require.NoError(t, err, name)
+		assert.Equal(t, Presets()["sip"], *p, name)
+	}
+	p, err := Parse([]byte("preset: sip\nteams_to_pbx: []\n"))
+	require.NoError(t, err)
+	assert.Empty(t, p.TeamsToPBX, "an empty list maps nothing")
+	assert.Len(t, p.PBXToTeams, 2, "the other direction is the preset's")
+	p, err = Parse(nil)
+	require.NoError(t, err)
+	assert.Equal(t, Policy{}, *p)
+}
+
+func TestParseReadsEveryKey(t *testing.T) {
+	p, err := Parse([]byte(`
+teams_to_pbx:
+  - when: {availability: busy, activity: &calls [inacall], pbx: [main, Second]}
+    set: {status: 404, status_kind: busy}
+    class: busy
+  - when: {activity: *calls}
+    set: {status_kind: custom}
+pbx_to_teams:
+  - when:
+      line: ringing
+      status: ["Lunch", 7]
+      status_kind: [custom, out]
+      pbx: main
+    set: {presence: away}
+  - set: {presence: available/available}
+    class: call
+`))
+	require.NoError(t, err)
+	assert.Equal(t, TeamsRule{
+		When: TeamsCondition{Availability: []string{"busy"}, Activity: []string{"inacall"}, PBX: []string{"main", "Second"}},
+		Set:  SetStatus{Name: "404", Kind: presence.KindBusy, Class: presence.ClassBusy}, Line: 3,
+	}, p.TeamsToPBX[0])
+	assert.Equal(t, []string{"inacall"}, p.TeamsToPBX[1].When.Activity)
+	assert.Equal(t, PBXRule{
+		When: PBXCondition{
+			Line: []presence.Line{presence.LineRinging}, Status: []string{"Lunch", "7"},
+			StatusKind: []presence.Kind{presence.KindCustom, presence.KindOut}, PBX: []string{"main"},
+		},
+		Set: SetPresence{Pair: presence.ParsePairString("Away"), Class: presence.ClassAway}, Line: 9,
+	}, p.PBXToTeams[0])
+	assert.Equal(t, presence.ClassCall, p.PBXToTeams[1].Set.Class, "a rule may say its class")
+	assert.Equal(t, presence.ParsePairString("Available"), p.PBXToTeams[1].Set.Pair)
+}
+
+func TestParseErrorsNameLineFieldAndRemedy(t *testing.T) {
+	pad := strings.Repeat("\n", 11) // the section begins on line 12 of its file
+	for name, tt := range map[string]struct {
+		src  string
+		want []string
+	}{
+		"unknown preset": {"  preset: avaya\n", []string{"line 12: preset:", `"avaya"`, "3cx, micollab, sip"}},
+		"unknown key":    {"  preset: sip\n  prset: sip\n", []string{"line 13:", `"prset"`, "teams_to_pbx"}},
+		"unknown key of a rule": {
+			"  teams_to_pbx:\n    - when: {activity: InACall}\n      set: {status: X}\n      klass: call\n",
+			[]string{"line 15:", `"klass"`, "when, set and class"},
+		},
+		"unknown key of a condition": {"  pbx_to_teams:\n    - when: {lines: in-call}\n      set: {presence: Away}\n", []string{"line 13:", `"lines"`}},
+		"unknown key of a value":     {"  teams_to_pbx:\n    - when: {activity: InACall}\n      set: {statu: X}\n", []string{"line 14:", `"statu"`}},
+		"unknown word": {
+			"  teams_to_pbx:\n    - when: {activity: [InACall, InACalll]}\n      set: {status: X}\n",
+			[]string{"line 13: teams_to_pbx[0].when.activity:", `"InACalll"`, "InAMeeting"},
+		},
+		"unknown word in a long list": {
+			"  teams_to_pbx:\n    - when:\n        availability:\n          - Busy\n          - Bsy\n      set: {status: X}\n",
+			[]string{"line 16: teams_to_pbx[0].when.availability:", `"Bsy"`},
+		},
+		"unknown line": {"  pbx_to_teams:\n    - when: {line: talking}\n      set: {presence: Away}\n", []string{"line 13: pbx_to_teams[0].when.line:", `"talking"`, "in-call"}},
+		"empty line":   {"  pbx_to_teams:\n    - when: {line: ''}\n      set: {presence: Away}\n", []string{"line 13: pbx_to_teams[0].when.line:"}},
+		"unknown kind": {"  pbx_to_teams:\n    - when: {status_kind: [dnd, lunch]}\n      set: {presence: Away}\n", []string{"line 13: pbx_to_teams[0].when.status_kind:", `"lunch"`, "custom"}},
+		"unknown kind to set": {
+			"  teams_to_pbx:\n    - set: {status_kind: offline}\n", []string{"line 13: teams_to_pbx[0].set.status_kind:", `"offline"`, "away"},
+		},
+		"pair that Graph refuses": {
+			"  pbx_to_teams:\n    - set: {presence: Away}\n    - when: {line: in-call}\n      set: {presence: Busy/InAMeeting}\n",
+			[]string{"line 14: pbx_to_teams[1].set.presence:", `"Busy/InAMeeting"`, "Busy/InAConferenceCall", "DoNotDisturb/Presenting"},
+		},
+		"no presence":      {"  pbx_to_teams:\n    - when: {line: in-call}\n", []string{"line 13: pbx_to_teams[0].set.presence:", "Busy/InACall"}},
+		"no status":        {"  teams_to_pbx:\n    - when: {activity: InACall}\n", []string{"line 13: teams_to_pbx[0].set:", "status_kind"}},
+		"blank status":     {"  teams_to_pbx:\n    - set: {status: '  '}\n", []string{"line 13: teams_to_pbx[0].set:", "status_kind"}},
+		"unknown class":    {"  teams_to_pbx:\n    - set: {status: X}\n      class: urgent\n", []string{"line 13: teams_to_pbx[0].class:", `"urgent"`, "call, dnd, busy, away"}},
+		"mapping for word": {"  teams_to_pbx:\n    - when: {activity: {a: b}}\n      set: {status: X}\n", []string{"line 13:", "a word or a list of words"}},
+		"list in a list":   {"  pbx_to_teams:\n    - when: {line: [[in-call]]}\n      set: {presence: Away}\n", []string{"line 13:", "a word or a list of words"}},
+		"null in a list":   {"  pbx_to_teams:\n    - when: {line: [in-call, null]}\n      set: {presence: Away}\n", []string{"line 13:", "a word or a list of words"}},
+		"list for word":    {"  preset: [sip]\n", []string{"line 12:", "a word is wanted"}},
+		"rules no list":    {"  teams_to_pbx: {a: b}\n", []string{"line 12:"}},
+		"no mapping":       {"  - preset\n", []string{"line 12:"}},
+		"twice":            {"  preset: sip\n  preset: 3cx\n", []string{"line 13:", "already defined"}},
+		"two documents":    {"preset: sip\n---\npreset: 3cx\n", []string{"line 14:", "second document"}},
+		"no yaml":          {"  preset: {sip\n", []string{"line "}},
+	} {
+		p, err := Parse([]byte(pad + tt.src))
+		require.Error(t, err, name)
+		assert.Nil(t, p, name)
+		for _, part := range tt.want {
+			assert.ErrorContains(t, err, part, name)
+		}
+		assert.NotContains(t, err.Error(), "of the policy", name)
+		assert.NotContains(t, err.Error(), "yamlPolicy", name)
+	}
+}
+
+func TestParseReportsAllWrongRulesAtOnce(t *testing.T) {
+	_, err := Parse([]byte("teams_to_pbx:\n- set: {}\n- when: {activity: [A, B]}\n  set: {status: X}\npbx_to_teams:\n- set: {presence: Busy}\n"))
+	require.Error(t, err)
+	for _, part := range []string{"line 2: ", `"A"`, `"B"`, "line 6: "} {
+		assert.ErrorContains(t, err, part)
+	}
+	assert.Len(t, strings.Split(err.Error(), "\n"), 4, "one line each")
+}
+
+func FuzzParse(f *testing.F) {
+	for _, s := range []string{
+		micollabYAML, "preset: sip", "", "\n\n\n", "teams_to_pbx: [null]", "a: &x [*x]", "pbx_to_teams: [{when: {line: &a in-call}}, {when: {line: *a}}]",
+		"preset: sip\n---\npreset: 3cx", "teams_to_pbx:\n- when: {activity: |\n    InACall\n  }\n", "{}", "? a\n: b", "!!binary aGk=",
+		"teams_to_pbx: &r [{set: {status: X}}]\npbx_to_teams: *r",
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, src []byte) {
+		p, err := Parse(src)
+		if (p == nil) == (err == nil) {
+			t.Fatalf("policy %v, error %v", p, err)
+		}
+		if err != nil {
+			return
+		}
+		for _, v := range p.TeamsValues() {
+			if !settable(v) {
+				t.Fatalf("%s came through, which Graph refuses", v)
+			}
+		}
+		for _, r := range p.TeamsToPBX {
+			if r.Set.Name == "" && r.Set.Kind == presence.KindUnknown {
+				t.Fatal("a rule that sets nothing came through")
+			}
+		}
+		for _, s := range shownPairs { // whatever was accepted can be asked
+			p.ForPBX("main", siteCatalogues()["micollab"], presence.ParsePairString(s))
+		}
+		p.ForTeams([]Endpoint{{Line: presence.LineInCall}})
+	})
+}
