@@ -20,6 +20,7 @@ type view struct {
 	HasToken   bool
 	Want       bool // has members to watch
 	Hold       bool // the members are not known yet: make nothing new
+	Bequeathed bool // keeps its subscription until another monitor has taken the shard over
 	Subscribed bool
 	Expires    time.Time
 	Unreadable bool      // its certificate's key is not ours any more
@@ -58,14 +59,25 @@ func decideSubscription(v view, now time.Time) (action, time.Time) {
 			return actCreate, time.Time{}
 		}
 		return actNone, time.Time{}
-	case !v.Want && !v.Hold:
+	case !v.Want && !v.Hold && !v.Bequeathed:
 		return actDelete, time.Time{}
+	case !v.Want:
+		return decideRenewal(v, now)
 	case v.Unreadable, v.OtherShard, v.Silent:
 		return actRecreate, time.Time{}
 	case !v.ChangeDue.IsZero() && !now.Before(v.ChangeDue):
 		return actRecreate, time.Time{}
-	case v.Check, v.Challenge, !v.RenewAt.IsZero() && !now.Before(v.RenewAt):
+	}
+	act, wake := decideRenewal(v, now)
+	if act == actNone {
+		wake = earliest(v.ChangeDue, wake)
+	}
+	return act, wake
+}
+
+func decideRenewal(v view, now time.Time) (action, time.Time) {
+	if v.Check || v.Challenge || !v.RenewAt.IsZero() && !now.Before(v.RenewAt) {
 		return actRenew, time.Time{}
 	}
-	return actNone, earliest(v.ChangeDue, v.RenewAt, v.Expires)
+	return actNone, earliest(v.RenewAt, v.Expires)
 }

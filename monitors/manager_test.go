@@ -277,6 +277,49 @@ func TestDeadMonitorsMembersGoToTheSpare(t *testing.T) {
 	})
 }
 
+func TestASpareTakesTheNewListFirst(t *testing.T) {
+	bubble(t, 2, func(t *testing.T, w *world) {
+		w.start()
+		w.m.SetMembers(people(0, 100))
+		w.authorize(0)
+		w.authorize(1)
+		require.Len(t, w.graph.watched(), 1)
+		first := w.graph.sub(owner(0)).ID
+		w.sink.takeOwed()
+
+		// The spare cannot subscribe at first: the old subscription stays, and is renewed, for as long as that takes.
+		w.graph.fail("create", fault{times: 20, err: errNet})
+		w.m.SetMembers(people(0, 120))
+		w.pass(28 * time.Minute)
+		require.Equal(t, first, w.graph.sub(owner(0)).ID)
+		require.Empty(t, w.graph.sub(owner(1)).ID)
+		require.Positive(t, w.graph.count("renew"))
+		require.Zero(t, w.graph.count("delete"))
+		w.pass(16 * time.Minute)
+		require.Equal(t, map[string][]string{owner(1): ids(0, 120)}, w.graph.watched())
+		require.Equal(t, 1, w.graph.count("delete"))
+		created, deleted := w.graph.when("create"), w.graph.when("delete")
+		require.False(t, deleted[0].Before(created[len(created)-1]), "the old one goes after the new one is there")
+		require.Equal(t, ids(0, 120), w.sink.takeOwed())
+		require.Equal(t, 120, w.m.Sums().ByCoverage[presence.CoveragePushed])
+		require.Equal(t, 1, w.m.Sums().Spares)
+
+		// And back, the other way round.
+		w.m.SetMembers(people(0, 130))
+		w.pass(3 * time.Minute)
+		require.Equal(t, map[string][]string{owner(0): ids(0, 130)}, w.graph.watched())
+
+		// The heir dies before it has taken over.
+		disabled := &CallError{Kind: Unauthorised, Code: "AADSTS50057", Err: errNet}
+		w.graph.fail("create", fault{times: 1, err: disabled})
+		w.graph.fail("list", fault{times: 100, err: disabled})
+		w.m.SetMembers(people(0, 140))
+		w.pass(5 * time.Minute)
+		require.Equal(t, StateNeedsAttention, w.info(1).State)
+		require.Equal(t, map[string][]string{owner(0): ids(0, 140)}, w.graph.watched())
+	})
+}
+
 func TestWhatPassesByItselfNeedsNoPerson(t *testing.T) {
 	bubble(t, 1, func(t *testing.T, w *world) {
 		w.start()

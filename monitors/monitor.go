@@ -53,7 +53,10 @@ type monitor struct {
 	check     bool // look at once whether the subscription is still there
 	problem   Problem
 	signIn    *flow // the authorisation under way
-	hearing   hearing
+	// See handover.go.
+	bequeathed bool     // another monitor is taking the shard over; the subscription stays until then
+	testator   *monitor // whose shard this one is taking over
+	hearing    hearing
 }
 
 // Problem is what keeps an authorised monitor from having its subscription; it is tried again.
@@ -132,7 +135,14 @@ func (mo *monitor) carrier() (c shard.Monitor, s shard.Shard, remembered bool) {
 // assign says whom the monitor is to watch.
 func (mo *monitor) assign(shardID string, members []string, now time.Time) {
 	mo.mu.Lock()
+	other := mo.wantShard != shardID
+	mo.mu.Unlock()
+	if other {
+		mo.settleEstate() // what was to be taken over went elsewhere
+	}
+	mo.mu.Lock()
 	defer mo.mu.Unlock()
+	mo.bequeathed = mo.bequeathed && shardID == ""
 	mo.want, mo.wantShard = members, shardID
 	mo.wake()
 	mo.compare(now)
@@ -155,7 +165,7 @@ func (mo *monitor) forget() {
 func (mo *monitor) remembers() string {
 	mo.mu.Lock()
 	defer mo.mu.Unlock()
-	if mo.wantShard != "" {
+	if mo.wantShard != "" || mo.bequeathed {
 		return ""
 	}
 	return mo.rec.Shard
@@ -244,6 +254,9 @@ func (mo *monitor) run(ctx context.Context) error {
 			mo.failures, mo.problem = 0, Problem{} // what failed need not be done any more
 		}
 		mo.mu.Unlock()
+		if act == actRecreate && mo.m.handOver(mo) {
+			continue
+		}
 		if act != actNone {
 			mo.act(ctx, act)
 			if ctx.Err() != nil {
@@ -288,7 +301,7 @@ func (mo *monitor) view() view {
 	v := view{
 		State: mo.rec.State, HasToken: len(mo.rec.Token) > 0,
 		Want: len(mo.want) > 0, Subscribed: mo.rec.Subscription != nil,
-		Hold: !mo.m.known.Load(), OtherShard: mo.wantShard != mo.rec.Shard, Silent: mo.hearing.silent,
+		Hold: !mo.m.known.Load(), Bequeathed: mo.bequeathed, OtherShard: mo.wantShard != mo.rec.Shard, Silent: mo.hearing.silent,
 		RetryAt: mo.retryAt, RenewAt: mo.renewAt, Challenge: mo.challenge, Check: mo.check,
 	}
 	if s := mo.rec.Subscription; s != nil {

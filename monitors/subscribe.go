@@ -85,6 +85,7 @@ func (mo *monitor) holds(ctx context.Context, sub Subscription, ask asked, shard
 		mo.m.log.Warn("monitor cannot be stored yet", "monitor", mo.id, "error", err)
 	}
 	mo.settled(now)
+	mo.settleEstate()
 	mo.m.cfg.Sink.OweReads(ask.Members)
 }
 
