@@ -84,6 +84,7 @@ func (d *Delegated) CreateSubscription(ctx context.Context, r SubscriptionReques
 	if problem := r.check(); problem != "" {
 		return Subscription{}, refused(op, problem)
 	}
+	d.tokens.outlive(deliveryToken)
 	info, err := d.builder().ToPostRequestInformation(ctx, r.model(), nil)
 	k := d.subscribing(op, false)
 	k.secrets = []string{r.ClientState}
@@ -93,6 +94,11 @@ func (d *Delegated) CreateSubscription(ctx context.Context, r SubscriptionReques
 	}
 	return readSubscription(op, body, "")
 }
+
+// deliveryToken is how long the token of a subscription must last: Graph delivers with the token that the last POST or
+// PATCH came with, and pauses when that ends (learn:change-notifications-delivery-webhooks). Longer than
+// the time between two renewals.
+const deliveryToken = 40 * time.Minute
 
 // userIDPattern is an object id. Nothing else goes into the filter.
 var userIDPattern = regexp.MustCompile(`^[0-9A-Za-z-]{1,64}$`)
@@ -159,6 +165,7 @@ func (d *Delegated) RenewSubscription(ctx context.Context, id string, until time
 		return Subscription{}, refused(op, "no subscription given")
 	}
 	until = until.UTC()
+	d.tokens.outlive(deliveryToken)
 	m := models.NewSubscription()
 	m.SetExpirationDateTime(&until)
 	info, err := d.builder().BySubscriptionId(id).ToPatchRequestInformation(ctx, m, nil)

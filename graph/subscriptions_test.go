@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -150,4 +151,28 @@ func TestTimesOfGraph(t *testing.T) {
 		require.NoError(t, json.Unmarshal([]byte(s), &w))
 		require.True(t, w.IsZero())
 	}
+}
+
+// Graph delivers with the token that the last POST or PATCH came with: one that ended before the next renewal
+// would be a gap in the notifications.
+func TestRenewalBringsATokenThatLasts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tn := virtual(t)
+		current := "refresh-token-0"
+		tn.login = refreshing(tn, &current)
+		tn.graph = inTurn(status(200, `{"id":"sub-1","expirationDateTime":"2030-01-01T00:00:00Z"}`))
+		d := tn.client(tn.onVirtual).Delegated("presence1@contoso.com", &memoryStore{token: current})
+		renew := func() {
+			_, err := d.RenewSubscription(t.Context(), "sub-1", time.Now().Add(time.Hour))
+			require.NoError(t, err)
+		}
+		renew()
+		require.Equal(t, 1, tn.tokenCount())
+		time.Sleep(5 * time.Minute)
+		renew()
+		require.Equal(t, 1, tn.tokenCount(), "55 minutes are enough")
+		time.Sleep(20 * time.Minute)
+		renew()
+		require.Equal(t, 2, tn.tokenCount(), "35 minutes are not")
+	})
 }

@@ -142,6 +142,16 @@ func (s *tokenSource) doubt(value string) {
 	}
 }
 
+// outlive has the next call fetch another token if this one ends within d, unless tokens never last that long.
+func (s *tokenSource) outlive(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.current
+	if t.value != "" && time.Until(t.expires) < d && t.expires.Sub(t.issued) > d {
+		s.doubted = true
+	}
+}
+
 // fetch gets a new token, or the remembered failure. The caller has the turn.
 func (s *tokenSource) fetch(ctx context.Context) (token, *Error) {
 	g, e := s.prepare(ctx)
