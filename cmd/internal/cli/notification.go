@@ -31,7 +31,7 @@ func newNotification() *cobra.Command {
 	f.StringVar(&d.tenant, "tenant", "", "tenant id that items and tokens should be of")
 	f.StringSliceVar(&d.audiences, "client-id", nil, "application id that tokens should be for")
 	f.BoolVar(&d.json, "json", false, "print JSON")
-	must(dec.MarkFlagRequired("key"))
+	required(dec, "key")
 	cmd.AddCommand(dec)
 	return cmd
 }

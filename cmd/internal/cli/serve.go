@@ -29,15 +29,13 @@ func newServe() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&file, "config", "", "configuration file")
 	cmd.Flags().StringVar(&roles, "roles", "", "what this process does: webhook, engine, console; default all of them")
-	must(cmd.MarkFlagRequired("config"))
+	required(cmd, "config")
 	return cmd
 }
 
-// must is for what only a mistake in this package can make fail.
-func must(err error) {
-	if err != nil {
-		panic(err)
-	}
+// required marks a flag that the command cannot do without.
+func required(cmd *cobra.Command, flag string) {
+	_ = cmd.MarkFlagRequired(flag) // fails only for a flag that is not there
 }
 
 // loadConfig reads and checks a configuration as `serve` does.
@@ -107,7 +105,7 @@ func newConfig() *cobra.Command {
 	}
 	check.Flags().StringVar(&file, "config", "", "configuration file")
 	check.Flags().StringVar(&roles, "roles", "", "the roles that serve will be given")
-	must(check.MarkFlagRequired("config"))
+	required(check, "config")
 	describe := &cobra.Command{
 		Use: "describe", Short: "Print every key with its type, default, meaning and environment variable", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return config.Describe(cmd.OutOrStdout()) },

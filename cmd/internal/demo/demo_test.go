@@ -55,7 +55,7 @@ func runBridge(file string) int {
 
 // bridgeProcess is the command that runs one.
 func bridgeProcess(file string) *exec.Cmd {
-	cmd := exec.Command(os.Args[0]) //nolint:gosec,noctx // the test binary itself
+	cmd := exec.Command(os.Args[0]) //nolint:noctx // killed by the test
 	cmd.Env = append(os.Environ(), asBridge+"="+file)
 	return cmd
 }
@@ -190,7 +190,7 @@ func startServe(t *testing.T, file string) *exec.Cmd {
 func (s *stage) childReady(t *testing.T, _ *exec.Cmd) *client.Client {
 	t.Helper()
 	wait(t, func() bool {
-		resp, err := http.Get("http://" + s.admin + "/readyz") //nolint:noctx // a test's own loopback address
+		resp, err := http.Get("http://" + s.admin + "/readyz")
 		if err != nil {
 			return false
 		}

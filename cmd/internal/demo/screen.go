@@ -20,7 +20,6 @@ const (
 type screen struct {
 	s       *stage
 	started time.Time
-	told    int
 }
 
 func newScreen(s *stage) *screen { return &screen{s: s, started: time.Now()} }
