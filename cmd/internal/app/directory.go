@@ -48,6 +48,11 @@ func (d *directoryLoop) known() bool { return d.have.Load() }
 func (a *account) onSnapshot(name string, users []pbx.User) {
 	d := a.dir
 	d.mu.Lock()
+	if len(users) == 0 && len(d.phones[name]) > 0 {
+		d.mu.Unlock()
+		a.log.Warn("the pbx lists no users any more; the ones from before are kept, since that is more likely its mistake", "pbx", name)
+		return
+	}
 	d.phones[name] = users
 	for _, u := range users {
 		d.exts[presence.EndpointID{PBX: name, User: u.ID}] = u.Extension
