@@ -109,6 +109,12 @@ func (dc *DeviceCode) GoString() string { return dc.String() }
 // StartDeviceCode begins a sign-in (RFC 8628). Tenants may block this flow by Conditional Access, which
 // shows when the person signs in.
 func (c *Client) StartDeviceCode(ctx context.Context) (*DeviceCode, error) {
+	return c.StartDeviceCodeFor(ctx, "")
+}
+
+// StartDeviceCodeFor is [Client.StartDeviceCode] for a user who is known beforehand. The hint decides nothing: who
+// signed in is in the [Authorization].
+func (c *Client) StartDeviceCodeFor(ctx context.Context, upn string) (*DeviceCode, error) {
 	const op = "start device code"
 	ctx, cancel := c.withDeadline(ctx)
 	defer cancel()
@@ -125,6 +131,9 @@ func (c *Client) StartDeviceCode(ctx context.Context) (*DeviceCode, error) {
 	err := c.persist(ctx, op, func() *Error {
 		started = time.Now()
 		form := url.Values{"client_id": {c.cfg.ClientID}, "scope": {c.delegatedScope()}}
+		if upn != "" {
+			form.Set("login_hint", upn)
+		}
 		return c.postLogin(ctx, op, "devicecode", form, &doc)
 	})
 	if err != nil {

@@ -62,7 +62,7 @@ func (m *Manager) Authorize(ctx context.Context, upn string) (Flow, error) {
 	if running == nil {
 		return Flow{}, ErrNotRunning
 	}
-	dc, err := m.cfg.Graph.StartDeviceCode(ctx)
+	dc, err := m.cfg.Graph.StartDeviceCode(ctx, upn)
 	if err != nil {
 		return Flow{}, fmt.Errorf("monitors: start the sign-in of %s: %w", mo.id, err)
 	}

@@ -168,14 +168,20 @@ func (m *Manager) useCertificates(certs []certificate) {
 	m.certs = certs
 }
 
-// DecryptionKeys are the private keys of the account's encryption certificates, by certificate id:
-// what package notify decrypts with. Empty before [Manager.Prepare]. The map is the caller's.
-func (m *Manager) DecryptionKeys() map[string]*rsa.PrivateKey {
+// DecryptionKey is one of the account's encryption certificates.
+type DecryptionKey struct {
+	Certificate []byte // DER
+	Private     *rsa.PrivateKey
+}
+
+// DecryptionKeys are the account's encryption certificates and their keys, by certificate id: what package
+// notify decrypts with. Empty before [Manager.Prepare]. The map is the caller's.
+func (m *Manager) DecryptionKeys() map[string]DecryptionKey {
 	m.certMu.Lock()
 	defer m.certMu.Unlock()
-	out := make(map[string]*rsa.PrivateKey, len(m.certs))
+	out := make(map[string]DecryptionKey, len(m.certs))
 	for _, c := range m.certs {
-		out[c.ID] = c.private
+		out[c.ID] = DecryptionKey{Certificate: c.DER, Private: c.private}
 	}
 	return out
 }

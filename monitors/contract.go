@@ -28,8 +28,8 @@ type Sink interface {
 type Graph interface {
 	// Presences reads at most 650 members, app-only, within the sweep's share of the read budget.
 	Presences(ctx context.Context, ids []string) (map[string]presence.Pair, error)
-	// StartDeviceCode begins an authorisation.
-	StartDeviceCode(ctx context.Context) (DeviceCode, error)
+	// StartDeviceCode begins an authorisation. Who is to sign in is a hint to the login endpoint, no more.
+	StartDeviceCode(ctx context.Context, upn string) (DeviceCode, error)
 	// Delegated acts as a signed-in user, with refresh tokens kept by store.
 	Delegated(upn string, store TokenStore) Delegated
 }

@@ -138,7 +138,7 @@ func (g *tenant) Presences(ctx context.Context, ids []string) (map[string]presen
 	return out, nil
 }
 
-func (g *tenant) StartDeviceCode(context.Context) (DeviceCode, error) {
+func (g *tenant) StartDeviceCode(context.Context, string) (DeviceCode, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if _, err := g.begin("devicecode"); err != nil {

@@ -35,8 +35,8 @@ func (g client) Presences(ctx context.Context, ids []string) (map[string]presenc
 }
 
 // StartDeviceCode begins a sign-in.
-func (g client) StartDeviceCode(ctx context.Context) (monitors.DeviceCode, error) {
-	dc, err := g.c.StartDeviceCode(ctx)
+func (g client) StartDeviceCode(ctx context.Context, upn string) (monitors.DeviceCode, error) {
+	dc, err := g.c.StartDeviceCodeFor(ctx, upn)
 	if err != nil {
 		return monitors.DeviceCode{}, callError(err)
 	}

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"crypto/rsa"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,6 +16,7 @@ import (
 	"presencebridge/bridge"
 	"presencebridge/bridge/bus"
 	"presencebridge/bridge/directory"
+	dirwire "presencebridge/bridge/directory/wire"
 	"presencebridge/bridge/pbx/micollab"
 	"presencebridge/bridge/policy"
 	"presencebridge/bridge/teams"
@@ -172,7 +172,7 @@ func (a *account) buildMonitors() error {
 		PublicURL:       a.app.opts.Config.PublicURL,
 		NewClientState:  func() (string, error) { return webhook.NewClientState(a.app.webhook, a.name) },
 		NoSubscriptions: !a.graph.Cloud().Subscriptions, SweepInterval: a.cfg.Sweep.Interval,
-		PolledInterval: a.cfg.Sweep.PolledInterval, Lease: a.cfg.Lease, Log: a.app.log, Metrics: a.app.registry,
+		PolledInterval: a.cfg.Sweep.PolledInterval, Lease: a.cfg.Lease, PushesReported: true, Log: a.app.log, Metrics: a.app.registry,
 	})
 	if err == nil && !a.graph.Cloud().Subscriptions {
 		a.log.Warn("this cloud has no presence subscriptions: every member is polled", "cloud", a.cfg.Graph.Cloud)
@@ -209,7 +209,7 @@ func (a *account) buildDecoder() error {
 
 func (a *account) buildDirectory() error {
 	keeper, err := directory.NewKeeper(directory.KeeperConfig{
-		Account: a.name, Store: directoryStore{a.app.bus.Bucket(bus.Directory)}, Log: a.app.log, Metrics: a.app.registry,
+		Account: a.name, Store: dirwire.Store(a.app.bus.Bucket(bus.Directory)), Log: a.app.log, Metrics: a.app.registry,
 	})
 	if err != nil {
 		return err
@@ -219,10 +219,14 @@ func (a *account) buildDirectory() error {
 }
 
 // setCertificates gives the decoder the keys of the account's encryption certificates.
-func (a *account) setCertificates(keys map[string]*rsa.PrivateKey) error {
+func (a *account) setCertificates(keys map[string]monitors.DecryptionKey) error {
 	certs := make([]notify.Certificate, 0, len(keys))
 	for id, key := range keys {
-		certs = append(certs, notify.Certificate{ID: id, Key: key})
+		c, err := notify.NewCertificate(id, key.Certificate, key.Private)
+		if err != nil {
+			return fmt.Errorf("encryption certificate %s: %w", id, err)
+		}
+		certs = append(certs, c)
 	}
 	return a.certs.Set(certs...)
 }

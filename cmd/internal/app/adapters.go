@@ -7,7 +7,6 @@ import (
 
 	"presencebridge/bridge"
 	"presencebridge/bridge/bus"
-	"presencebridge/bridge/directory"
 	"presencebridge/bridge/presence"
 )
 
@@ -48,37 +47,6 @@ func storeError(err error) error {
 		return fmt.Errorf("%w: %w", bridge.ErrNotFound, err)
 	}
 	return err
-}
-
-// directoryStore is the directory bucket in the directory's words.
-type directoryStore struct{ *bus.Bucket }
-
-// Put implements directory.Store.
-func (s directoryStore) Put(ctx context.Context, account, key string, value []byte, revision uint64) (uint64, error) {
-	rev, err := s.Bucket.Put(ctx, account, key, value, revision)
-	if errors.Is(err, bus.ErrConflict) {
-		err = fmt.Errorf("%w: %w", directory.ErrConflict, err)
-	}
-	return rev, err
-}
-
-// Delete implements directory.Store.
-func (s directoryStore) Delete(ctx context.Context, account, key string, revision uint64) error {
-	err := s.Bucket.Delete(ctx, account, key, revision)
-	switch {
-	case errors.Is(err, bus.ErrNotFound):
-		return nil
-	case errors.Is(err, bus.ErrConflict):
-		return fmt.Errorf("%w: %w", directory.ErrConflict, err)
-	}
-	return err
-}
-
-// All implements directory.Store.
-func (s directoryStore) All(ctx context.Context, account string, each func(directory.Entry) error) error {
-	return s.Bucket.All(ctx, account, func(e bus.Entry) error {
-		return each(directory.Entry{Key: e.Key, Value: e.Value, Revision: e.Revision})
-	})
 }
 
 // feed is the open feeds in the engine's words.

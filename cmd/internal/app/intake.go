@@ -66,6 +66,7 @@ func (a *account) fold(ctx context.Context, body *bus.Body, res notify.Result) {
 		if it.Err != nil { // counted by the decoder; its neighbours do not suffer
 			if a.stillGenuine(it) {
 				basic = append(basic, it.UserID)
+				heard[it.SubscriptionID] = append(heard[it.SubscriptionID], it.UserID)
 			}
 			continue
 		}
@@ -85,9 +86,8 @@ func (a *account) fold(ctx context.Context, body *bus.Body, res notify.Result) {
 			heard[it.SubscriptionID] = append(heard[it.SubscriptionID], it.UserID)
 		}
 	}
-	now := time.Now()
 	for subscription, members := range heard {
-		a.monitors.Heard(subscription, members, now)
+		a.monitors.Heard(subscription, members, body.Arrived)
 	}
 	a.engine.OweReads(ctx, basic)
 	a.engine.Push(ctx, pushes, func() {
