@@ -322,11 +322,11 @@ func parseKeySet(body []byte) (map[string]signingKey, error) {
 	}
 	keys := make(map[string]signingKey, len(set.Keys))
 	for _, raw := range set.Keys {
-		var jwk jose.JSONWebKey
 		var more struct {
 			Issuer string `json:"issuer"`
 		}
-		if jwk.UnmarshalJSON(raw) != nil || json.Unmarshal(raw, &more) != nil {
+		jwk, err := parseKey(raw)
+		if err != nil || json.Unmarshal(raw, &more) != nil {
 			continue
 		}
 		public, isRSA := jwk.Key.(*rsa.PublicKey)
@@ -340,4 +340,23 @@ func parseKeySet(body []byte) (map[string]signingKey, error) {
 		return nil, fmt.Errorf("signing keys: none of the %d keys in the set is an RSA signing key", len(set.Keys))
 	}
 	return keys, nil
+}
+
+// parseKey reads one key without its X.509 parameters: "x5c", "x5t" and "x5u" are optional (RFC 7517 sections
+// 4.6 to 4.9) and say nothing that is used here, where a key is found by "kid" and comes from the login endpoint
+// over HTTPS. The JOSE library refuses a key for a thumbprint of unusual length, or for a chain that it cannot read.
+func parseKey(raw json.RawMessage) (jose.JSONWebKey, error) {
+	var jwk jose.JSONWebKey
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &members); err != nil {
+		return jwk, err
+	}
+	for _, name := range []string{"x5c", "x5t", "x5t#S256", "x5u"} {
+		delete(members, name)
+	}
+	plain, err := json.Marshal(members)
+	if err != nil {
+		return jwk, err
+	}
+	return jwk, jwk.UnmarshalJSON(plain)
 }

@@ -439,3 +439,24 @@ func TestKeysBehindARedirect(t *testing.T) {
 	_, fault := ks.key(t.Context(), "2.0", "k1")
 	assert.Equal(t, ReasonKeysUnavailable, ReasonOf(fault))
 }
+
+// A key counts by its "kid" and its numbers. What a set says beside them in X.509 is optional (RFC 7517 sections 4.6
+// to 4.9), and a set in which it is unusual or unreadable is as good as one without.
+func TestKeySetIgnoresX509Parameters(t *testing.T) {
+	for name, value := range map[string]any{
+		"x5c":      []string{"MIIB"},
+		"x5t":      "k1",
+		"x5t#S256": "not a digest",
+		"x5u":      7,
+	} {
+		t.Run(name, func(t *testing.T) {
+			key := jwk("k1", &testKeys()["sign"].PublicKey)
+			key[name] = value
+			body, err := json.Marshal(map[string]any{"keys": []any{key}})
+			require.NoError(t, err)
+			keys, err := parseKeySet(body)
+			require.NoError(t, err)
+			assert.True(t, keys["k1"].public.Equal(&testKeys()["sign"].PublicKey))
+		})
+	}
+}
