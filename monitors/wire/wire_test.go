@@ -307,7 +307,7 @@ func certificate(t *testing.T, s *site) ([]byte, string) {
 	require.NoError(t, err)
 	require.NoError(t, m.Prepare(t.Context()))
 	for id, key := range m.DecryptionKeys() {
-		der, err := x509.CreateCertificate(rand.Reader, template(), template(), &key.Private.PublicKey, key)
+		der, err := x509.CreateCertificate(rand.Reader, template(), template(), &key.Private.PublicKey, key.Private)
 		require.NoError(t, err)
 		return der, id
 	}
