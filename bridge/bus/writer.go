@@ -36,15 +36,16 @@ type limits struct {
 	queue  int64         // bytes that may wait, each write counted as its size and writeOverhead
 	writes int           // writes that are flushed together (the server takes 1,000 in a batch)
 	bytes  int           // and their bytes
-	linger time.Duration // how long the first write may wait for company
+	linger time.Duration // how long the first write waits for company, unless a whole group waits already
 }
 
 // The limits of the three kinds of streams.
 var (
 	notificationLimits = limits{queue: 64 << 20, writes: 128, bytes: 4 << 20}
 	bucketLimits       = limits{queue: 64 << 20, writes: 500, bytes: 4 << 20}
-	// Nobody waits for a feed, so it collects: fewer flushes of the disk.
-	feedLimits = limits{queue: 16 << 20, writes: 500, bytes: 4 << 20, linger: 50 * time.Millisecond}
+	// Nobody waits for a feed, so it collects: fewer flushes of the disk, and fewer batches, of which the
+	// server stages each in a folder of its own.
+	feedLimits = limits{queue: 16 << 20, writes: 500, bytes: 4 << 20, linger: 250 * time.Millisecond}
 )
 
 // write is one message that waits to be stored.
@@ -70,6 +71,7 @@ type writer struct {
 	queue   []*write
 	closing bool
 	wake    chan struct{} // one token: something was queued, or the writer closes
+	full    chan struct{} // one token: a whole group waits, or the writer closes
 	ended   chan struct{} // closed when the goroutine has written everything
 }
 
@@ -79,6 +81,7 @@ func newWriter(b *Bus, stream string, l limits) *writer {
 		batchFrom: b.batchFrom(stream),
 		room:      semaphore.NewWeighted(l.queue),
 		wake:      make(chan struct{}, 1),
+		full:      make(chan struct{}, 1),
 		ended:     make(chan struct{}),
 	}
 	b.wg.Go(w.run)
@@ -141,9 +144,13 @@ func (w *writer) push(p *write) error {
 		return ErrClosed
 	}
 	w.queue = append(w.queue, p)
+	full := len(w.queue) >= w.limits.writes
 	w.mu.Unlock()
 	w.gauge(1, p.cost)
-	w.signal()
+	signal(w.wake)
+	if full {
+		signal(w.full)
+	}
 	return nil
 }
 
@@ -152,9 +159,9 @@ func (w *writer) gauge(writes float64, bytes int64) {
 	w.bus.metrics.queueBytes.WithLabelValues(w.stream).Add(float64(bytes))
 }
 
-func (w *writer) signal() {
+func signal(c chan<- struct{}) {
 	select {
-	case w.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -165,7 +172,8 @@ func (w *writer) close(ctx context.Context) error {
 	w.mu.Lock()
 	w.closing = true
 	w.mu.Unlock()
-	w.signal()
+	signal(w.wake)
+	signal(w.full)
 	select {
 	case <-w.ended:
 		return nil
@@ -177,6 +185,7 @@ func (w *writer) close(ctx context.Context) error {
 func (w *writer) run() {
 	defer close(w.ended)
 	for {
+		w.gather()
 		group := w.take()
 		if len(group) > 0 {
 			w.flush(group)
@@ -190,7 +199,6 @@ func (w *writer) run() {
 		}
 		select {
 		case <-w.wake:
-			w.gather()
 		case <-w.bus.ctx.Done():
 			w.abandon()
 			return
@@ -198,15 +206,38 @@ func (w *writer) run() {
 	}
 }
 
-// gather lets company arrive, where the stream's limits allow for it.
+// gather lets company arrive, where the stream's limits allow for it: also for what was queued while the last
+// group was being written, or else a steady trickle would go one by one.
 func (w *writer) gather() {
-	if w.limits.linger == 0 {
+	wait, ok := w.patience()
+	if !ok {
 		return
 	}
-	select {
-	case <-time.After(w.limits.linger):
-	case <-w.bus.ctx.Done():
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+			return
+		case <-w.bus.ctx.Done():
+			return
+		case <-w.full: // may be a token of an earlier group
+			if _, ok := w.patience(); !ok {
+				return
+			}
+		}
 	}
+}
+
+// patience is how much longer the first write of the queue waits for company; false: not at all.
+func (w *writer) patience() (time.Duration, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.queue) == 0 || w.closing || len(w.queue) >= w.limits.writes {
+		return 0, false
+	}
+	wait := w.limits.linger - time.Since(w.queue[0].at)
+	return wait, wait > 0
 }
 
 // take removes the next group from the queue: in order, and never two writes of one single subject.
