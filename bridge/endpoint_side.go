@@ -63,6 +63,8 @@ func (s *step) endpointSnapshot(ep *EndpointSide, e EndpointSnapshot) {
 	seenBefore := ep.Seen
 	ep.Seen, ep.Line = true, e.State.Line
 	switch {
+	case s.pbx(ep).trusted() && e.State.Version < ep.Version:
+		ep.ReadOwed = true // a listing from before what is known, or a PBX that counts anew: a direct read tells
 	case s.pbx(ep).trusted():
 		if e.State.Version != ep.Version || ep.Status.IsZero() || ep.ReadOwed {
 			s.foldAuthored(ep, e.State)
