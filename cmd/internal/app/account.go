@@ -44,6 +44,7 @@ type account struct {
 	resyncs  *resyncs
 	pbxs     []*micollab.Client
 	loaded   atomic.Bool
+	restart  bool // records of a former run were loaded; written by prepare
 
 	stopCommands func() // nil until commands are served
 }
@@ -106,7 +107,7 @@ func (a *account) buildEngine() error {
 		}
 	}
 	cfg := bridge.Config{
-		Account: a.name, Store: recordStore{bucket: a.app.bus.Bucket(bus.State), account: a.name}, Teams: t, PBX: pbxs,
+		Account: a.name, Store: recordStore{bucket: a.app.bus.Bucket(bus.State), account: a.name, loaded: func() { a.restart = true }}, Teams: t, PBX: pbxs,
 		Rules: bridge.Rules{
 			Policy: pol, Lease: a.cfg.Lease, TeamsSettle: a.cfg.Teams.Settle, HoldDown: a.cfg.HoldDown, LandGrace: a.cfg.WriteGrace,
 		},
@@ -254,12 +255,26 @@ func (a *account) run(ctx context.Context) error {
 	g.Go(func() error { return a.engine.Run(ctx) })
 	g.Go(func() error {
 		a.engine.Recover(ctx)
+		g.Go(func() error { return a.readPhonesAgain(ctx) })
 		return a.dir.run(ctx)
 	})
 	g.Go(func() error { return a.monitors.Run(ctx) })
 	g.Go(func() error { return a.intake(ctx) })
 	g.Go(func() error { return a.resyncs.run(ctx) })
 	return g.Wait()
+}
+
+// readPhonesAgain reads every PBX through after a restart. The connectors began to watch before all records knew of
+// the restart, which makes their endpoints unseen until the next word about them: without this one that is the
+// next periodic snapshot.
+func (a *account) readPhonesAgain(ctx context.Context) error {
+	if !a.restart {
+		return nil
+	}
+	if err := a.engine.RefreshPBX(ctx); err != nil && ctx.Err() == nil {
+		a.log.Warn("a pbx could not be read after the restart; it is read when it can be reached", "error", err)
+	}
+	return nil
 }
 
 func (a *account) ready() error {

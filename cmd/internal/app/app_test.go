@@ -1,168 +1,187 @@
 package app
 
 import (
-	"context"
-	"fmt"
-	"log/slog"
-	"net"
-	"os"
+	"net/http"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
-	"presencebridge/bridge/console/client"
-	"presencebridge/bridge/console/client/api"
-	"presencebridge/bridge/pbx/pbxsim"
-	"presencebridge/cmd/internal/config"
-	"presencebridge/graph/graphsim"
+	"presencebridge/bridge/presence"
 )
 
-// site is one tenant with one PBX whose people have the same mail addresses.
-type site struct {
-	name  string
-	graph *graphsim.Sim
-	pbx   *pbxsim.Sim
-}
-
-func newSite(t *testing.T, name string, people, monitors int) *site {
-	t.Helper()
-	s := &site{name: name}
-	var upns []string
-	for i := range monitors {
-		upns = append(upns, fmt.Sprintf("presence%d@%s.example", i+1, name))
-	}
-	var err error
-	s.graph, err = graphsim.Start(graphsim.Config{
-		Domain: name + ".example", Users: people, Monitors: upns, AutoApprove: true, Seed: uint64(len(name)),
-		DeviceInterval: time.Second, Delivery: graphsim.Delivery{AllowHTTP: true},
-	})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, s.graph.Close()) })
-	var phones []pbxsim.User
-	for i, u := range s.graph.Users() {
-		phones = append(phones, pbxsim.User{ID: fmt.Sprintf("u%d", i), Email: u.Mail, Extension: fmt.Sprint(1000 + i), DisplayName: u.DisplayName})
-	}
-	s.pbx, err = pbxsim.Start(pbxsim.Config{UserList: phones})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, s.pbx.Close()) })
-	return s
-}
-
-func (s *site) phone(i int) string { return s.pbx.Users()[i].ID }
-
-// person is the tenant's user that owns the phone.
-func (s *site) person(t *testing.T, phone string) string {
-	t.Helper()
-	for _, p := range s.pbx.Users() {
-		if p.ID == phone {
-			return p.Email
-		}
-	}
-	t.Fatalf("no phone %s", phone)
-	return ""
-}
-
-func (s *site) yaml(dir string) string {
-	write := func(name, content string) string {
-		file := filepath.Join(dir, s.name+"-"+name)
-		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
-			panic(err)
-		}
-		return file
-	}
-	upn := fmt.Sprintf("presence1@%s.example", s.name)
-	return fmt.Sprintf(`
-  - name: %s
-    graph:
-      tenant_id: %s
-      client_id: %s
-      client_secret_file: %s
-      endpoints: {login: %s, graph: %s, ca_file: %s}
-    monitors: [{upn: %s}]
-    pbx:
-      - {name: main, type: micollab, url: %s, token_file: %s, writes_per_second: 200}
-    sweep: {interval: 2s, polled_interval: 1s}
-    policy: {preset: micollab}
-`, s.name, s.graph.TenantID, s.graph.ClientID, write("secret", s.graph.ClientSecret), s.graph.LoginURL(), s.graph.GraphURL(),
-		write("ca.pem", string(s.graph.CAPEM())), upn, s.pbx.URL(), write("token", s.pbx.Token()))
-}
-
-// startApp runs a real bridge for the sites on free ports.
-func startApp(t *testing.T, dir string, sites ...*site) *App {
-	t.Helper()
-	hook := listen(t)
-	text := fmt.Sprintf("listen: {webhook: %q, admin: \"127.0.0.1:0\"}\npublic_url: http://%s\ndata_dir: %s\nnats: {min_free: 0}\naccounts:",
-		hook.Addr(), hook.Addr(), filepath.Join(dir, "data"))
-	for _, s := range sites {
-		text += s.yaml(dir)
-	}
-	cfg, err := config.Parse("test.yaml", []byte(text), config.Options{Files: true})
-	require.NoError(t, err)
-	log := slog.New(slog.DiscardHandler)
-	if testing.Verbose() {
-		log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelInfo}))
-	}
-	a, err := Start(context.Background(), Options{Config: cfg, WebhookListener: hook, Log: log, Version: "test"})
-	require.NoError(t, err)
-	return a
-}
-
-func listen(t *testing.T) net.Listener {
-	t.Helper()
-	ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	return ln
-}
-
-func stopApp(t *testing.T, a *App) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
-	require.NoError(t, a.Stop(ctx))
-}
-
-func admin(t *testing.T, a *App) *client.Client {
-	t.Helper()
-	c, err := client.New("http://"+a.AdminAddr(), a.AdminToken())
-	require.NoError(t, err)
-	return c
-}
-
-// authorize signs the site's monitors in; the simulated tenant approves by itself.
-func authorize(t *testing.T, a *App, s *site) {
-	t.Helper()
-	c := admin(t, a)
-	auth, err := c.Authorize(t.Context(), s.name, fmt.Sprintf("presence1@%s.example", s.name))
-	require.NoError(t, err)
-	auth, err = c.AwaitAuthorization(t.Context(), auth)
-	require.NoError(t, err)
-	require.Equal(t, api.AuthorizationDone, auth.State, auth.Message)
-}
-
-func eventually(t *testing.T, cond func() bool, what string) {
-	t.Helper()
-	require.Eventually(t, cond, 60*time.Second, 20*time.Millisecond, what)
-}
-
 func TestBothWaysEndToEnd(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, "contoso", 20, 1)
-	a := startApp(t, t.TempDir(), s)
-	defer stopApp(t, a)
+	a := launch{dir: t.TempDir(), sites: []*site{s}}.start(t)
 	authorize(t, a, s)
-	eventually(t, func() bool { return len(s.graph.Subscriptions()) == 1 }, "a subscription is made")
 
 	phone := s.phone(3)
 	upn := s.person(t, phone)
 	require.NoError(t, s.graph.SignIn(upn))
 	require.NoError(t, s.graph.StartCall(upn))
-	eventually(t, func() bool { p, _ := s.pbx.Presence(phone); return p.Status == "In a call" }, "a call in Teams shows on the PBX")
+	eventually(t, func() bool { return s.status(phone) == "In a call" }, "a call in Teams shows on the PBX")
 	require.NoError(t, s.graph.EndCall(upn))
-	eventually(t, func() bool { p, _ := s.pbx.Presence(phone); return p.Status != "In a call" }, "and ends there")
+	eventually(t, func() bool { return s.status(phone) == "Available" }, "and ends there")
 
 	require.NoError(t, s.pbx.StartCall(phone))
-	eventually(t, func() bool { return s.graph.Shown(upn).String() == "Busy/InACall" }, "a call on the PBX shows in Teams")
+	eventually(t, func() bool { return s.graph.Shown(upn) == graphInACall }, "a call on the PBX shows in Teams")
 	require.NoError(t, s.pbx.EndCall(phone))
-	eventually(t, func() bool { return s.graph.Shown(upn).String() == "Available/Available" }, "and ends there")
+	eventually(t, func() bool { return s.graph.Shown(upn) == graphAvailable }, "and ends there")
+}
+
+func TestExcludedMembersAreLeftAlone(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "contoso", 4, 1)
+	phone, other := s.phone(0), s.phone(1)
+	upn, otherUPN := s.person(t, phone), s.person(t, other)
+	s.extra = "    exclude: [" + upn + "]\n"
+	for _, p := range []string{upn, otherUPN} {
+		require.NoError(t, s.graph.SignIn(p))
+	}
+	a := launch{dir: t.TempDir(), sites: []*site{s}}.start(t)
+	authorize(t, a, s)
+	m := member(t, a, s, upn)
+	require.Equal(t, presence.CoverageExcluded, m.Coverage)
+	require.NotEmpty(t, m.CoverageReasons, "it says why")
+
+	for _, p := range []string{phone, other} {
+		require.NoError(t, s.pbx.StartCall(p))
+	}
+	eventually(t, func() bool { return s.graph.Shown(otherUPN) == graphInACall }, "the other's call shows")
+	require.NoError(t, s.pbx.EndCall(other))
+	eventually(t, func() bool { return s.graph.Shown(otherUPN) == graphAvailable }, "and ends")
+	for _, p := range []string{upn, otherUPN} {
+		require.NoError(t, s.graph.StartCall(p))
+	}
+	eventually(t, func() bool { return s.status(other) == "In a call" }, "the other's call shows on the PBX")
+	require.Equal(t, "Available", s.status(phone))
+	_, ours := s.graph.AppSession(upn)
+	require.False(t, ours)
+	require.Equal(t, 1, s.pbx.Stats().WritesApplied)
+}
+
+// TestPBXThatComesLater starts without a PBX: the bridge runs, says what is missing, and bridges once it is there.
+func TestPBXThatComesLater(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "contoso", 4, 1)
+	s.pbx.Down()
+	a := launch{dir: t.TempDir(), sites: []*site{s}}.start(t)
+	c := admin(t, a)
+	eventually(t, func() bool {
+		accounts, err := c.Accounts(t.Context())
+		return err == nil && len(accounts) == 1 && len(accounts[0].PBXs) == 1 && !accounts[0].PBXs[0].Connected && accounts[0].PBXs[0].Detail != ""
+	}, "the account page says that the PBX is not there")
+	eventually(t, func() bool {
+		status, _ := get(t, "http://"+a.AdminAddr()+"/readyz", "")
+		return status == http.StatusOK
+	}, "a PBX that is away does not keep the bridge from being ready")
+	phone := s.phone(0)
+	upn := s.person(t, phone)
+	require.NoError(t, s.graph.SignIn(upn))
+	require.NoError(t, s.pbx.Up())
+	awaitPhones(t, a, s)
+	require.NoError(t, s.pbx.StartCall(phone))
+	eventually(t, func() bool { return s.graph.Shown(upn) == graphInACall }, "a call shows in Teams")
+	eventually(t, func() bool {
+		accounts, err := c.Accounts(t.Context())
+		return err == nil && accounts[0].PBXs[0].Connected && accounts[0].PBXs[0].Detail == ""
+	}, "the account page says that it is there")
+}
+
+// TestGraphThatComesLater starts without Graph: the bridge is alive but not ready, and bridges once Graph is there.
+func TestGraphThatComesLater(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "contoso", 4, 1)
+	s.door.shut.Store(true)
+	a := launch{dir: t.TempDir(), sites: []*site{s}}.start(t)
+	status, text := get(t, "http://"+a.AdminAddr()+"/readyz", "")
+	require.Equal(t, http.StatusServiceUnavailable, status)
+	require.Contains(t, text, "account contoso")
+	require.Contains(t, text, "the members are not known yet")
+	status, text = get(t, "http://"+a.AdminAddr()+"/healthz", "")
+	require.Equal(t, http.StatusOK, status)
+	require.Contains(t, text, "test", "the version")
+	_, err := admin(t, a).Authorize(t.Context(), s.name, s.monitor())
+	require.ErrorContains(t, err, "the sign-in could not be started")
+
+	phone := s.phone(0)
+	upn := s.person(t, phone)
+	require.NoError(t, s.graph.SignIn(upn))
+	s.door.shut.Store(false)
+	eventually(t, func() bool {
+		status, _ := get(t, "http://"+a.AdminAddr()+"/readyz", "")
+		return status == http.StatusOK
+	}, "ready")
+	awaitPhones(t, a, s)
+	require.NoError(t, s.pbx.StartCall(phone))
+	eventually(t, func() bool { return s.graph.Shown(upn) == graphInACall }, "a call shows in Teams")
+}
+
+func TestSecondBridgeOnTheSameDataIsRefused(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "contoso", 2, 1)
+	l := launch{dir: t.TempDir(), sites: []*site{s}}
+	a := l.start(t)
+	_, err := l.try(t)
+	require.ErrorContains(t, err, filepath.Join(l.dir, "data"))
+	require.ErrorContains(t, err, "data_dir", "the key to change")
+	status, _ := get(t, "http://"+a.AdminAddr()+"/healthz", "")
+	require.Equal(t, http.StatusOK, status, "the first one goes on")
+}
+
+func TestAddressThatIsTakenIsNamed(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "contoso", 2, 1)
+	taken := listen(t)
+	defer func() { require.NoError(t, taken.Close()) }()
+	l := launch{dir: t.TempDir(), sites: []*site{s}}
+	t.Run("admin", func(t *testing.T) {
+		_, err := startWith(t, l, map[string]string{"127.0.0.1:0": taken.Addr().String()})
+		require.ErrorContains(t, err, "listen.admin")
+		require.ErrorContains(t, err, "choose an address that is free")
+	})
+	t.Run("nothing stays behind", func(t *testing.T) { l.start(t) })
+}
+
+// TestRestart stops a bridge in the middle of a call and starts it again: what it had asked for at Graph is used
+// on, and what it had put on the PBX is taken back when its cause ends.
+func TestRestart(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "contoso", 6, 1)
+	address := listen(t)
+	require.NoError(t, address.Close())
+	l := launch{dir: t.TempDir(), sites: []*site{s}, hook: listenAt(t, address.Addr().String())}
+	a := l.start(t)
+	authorize(t, a, s)
+	awaitPhones(t, a, s)
+	phone, other := s.phone(0), s.phone(1)
+	upn, otherUPN := s.person(t, phone), s.person(t, other)
+	require.NoError(t, s.graph.SignIn(otherUPN))
+	require.NoError(t, s.pbx.Pick(phone, "Gone for lunch"))
+	require.NoError(t, s.pbx.StartCall(other))
+	eventually(t, func() bool { return s.graph.Shown(otherUPN) == graphInACall }, "a call on the PBX shows in Teams")
+	eventually(t, func() bool {
+		return member(t, a, s, upn).Endpoints[0].Organic.String() == "Gone for lunch"
+	}, "the bridge has seen the choice")
+	require.NoError(t, s.graph.StartCall(upn))
+	eventually(t, func() bool { return s.status(phone) == "In a call" }, "a call in Teams shows on the PBX")
+	subscription := s.graph.Subscriptions()[0].ID
+	created := s.graph.Stats().Requests["createSubscription"]
+	stopApp(t, a)
+	require.Equal(t, "In a call", s.status(phone), "a stop is no end of a call")
+
+	require.NoError(t, s.pbx.EndCall(other)) // while nobody looks
+	l.hook = listenAt(t, address.Addr().String())
+	b := l.start(t)
+	eventually(t, func() bool { return s.graph.Shown(otherUPN) == graphAvailable }, "what ended meanwhile ends in Teams")
+	require.NoError(t, s.graph.EndCall(upn))
+	eventually(t, func() bool { return s.status(phone) == "Gone for lunch" }, "what was there before is there again")
+	require.Equal(t, created, s.graph.Stats().Requests["createSubscription"], "the subscription was not made again")
+	require.Equal(t, subscription, s.graph.Subscriptions()[0].ID)
+	monitors, err := admin(t, b).Monitors(t.Context(), s.name)
+	require.NoError(t, err)
+	require.Equal(t, subscription, monitors[0].Subscription.ID)
+	require.Equal(t, "authorized", monitors[0].State)
+	require.Equal(t, a.AdminToken(), b.AdminToken())
 }
