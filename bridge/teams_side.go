@@ -393,7 +393,7 @@ func (s *step) teamsAnswered(e TeamsAnswered) {
 	if kind == WriteClear {
 		s.teamsCleared()
 	} else {
-		s.teamsStands()
+		s.teamsStands(kind)
 	}
 	for i := range t.Withdrawn {
 		t.Withdrawn[i].Answered = true
@@ -418,7 +418,7 @@ func (s *step) teamsCleared() {
 }
 
 // teamsStands notes that the assertion stands, for one lease.
-func (s *step) teamsStands() {
+func (s *step) teamsStands(kind WriteKind) {
 	t := &s.r.Teams
 	a := t.Assertion
 	if a == nil {
@@ -431,7 +431,7 @@ func (s *step) teamsStands() {
 	}
 	t.Timers.Lapse = s.now.Add(s.rules.Lease)
 	t.Timers.Renew = s.now.Add(s.jitter(s.rules.Lease / 2))
-	t.ReadOwed = t.ReadOwed || t.WokenOwed
+	t.ReadOwed = t.ReadOwed || (t.WokenOwed && kind == WriteSet) // R5; a renewal wakes nobody anew
 }
 
 // teamsWaitedOut: an unanswered write can no longer land. decideTeams sends the present intent again.
