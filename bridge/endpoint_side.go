@@ -372,16 +372,31 @@ func (s *step) endpointAnswered(ep *EndpointSide, e EndpointAnswered) {
 	switch e.Outcome {
 	case Answered:
 		s.endpointStands(ep, e.State)
-	case Conflicted: // nothing was written; a read decides (R8)
+	case Conflicted: // nothing was written; a read tells why (R8)
 		ep.Write = nil
 		ep.epoch++
 		ep.Timers.Deadline = time.Time{}
 		ep.ReadOwed = true
+		ep.notWritten()
 	case Refused:
 		ep.Failures++
 		ep.Write.Waiting = true
 	case Unanswered:
 		ep.Write.Waiting = true
+	}
+}
+
+// notWritten takes an assertion back to what it was before the write that is known not to have landed. What the read
+// then shows, be it the very same value, is not our doing.
+func (ep *EndpointSide) notWritten() {
+	switch a := ep.Assertion; {
+	case a == nil:
+	case a.Phase == PhaseWithdrawing:
+		a.Phase = PhaseStanding
+	case !a.Before.IsZero():
+		a.Value, a.Before, a.Phase = a.Before, presence.Status{}, PhaseStanding
+	default:
+		ep.Assertion = nil
 	}
 }
 

@@ -435,7 +435,7 @@ func (w *world) setLine(l presence.Line) {
 
 func (w *world) pick(s presence.Status) {
 	if !w.pbxSort().trusted() && (s.Same(w.phone.Status) || w.writing(s) || w.asserting(s) || (w.phoneOld != nil && s.Same(w.phoneOld.Status))) {
-		return // leaves no trace on such a PBX
+		return // such a PBX leaves no trace of it, or none that tells it from a write of ours
 	}
 	w.phone.Status, w.chosen, w.clientAfterChoice, w.choiceSeen = s, s, false, false
 	w.phone.Version++
