@@ -41,6 +41,9 @@ func (s *step) teamsPushed(e TeamsPushed) {
 		return
 	}
 	if e.Pair == t.Shown {
+		if t.reading {
+			t.epoch++ // what a read under way shows may be older
+		}
 		return
 	}
 	s.arrived(e.Arrived)
@@ -113,10 +116,10 @@ func (s *step) teamsRead(e TeamsRead) {
 }
 
 // decideWoken looks whether our session woke a stored preferred presence: then what shows is our doing while
-// the assertion lasts (R5). That the member shows Offline decides nothing.
+// the assertion lasts (R5). That the member shows Offline, or that Graph does not know, decides nothing.
 func (s *step) decideWoken(p presence.Pair) {
 	t := &s.r.Teams
-	if !t.WokenOwed || t.Assertion == nil || p.IsOffline() {
+	if !t.WokenOwed || t.Assertion == nil || p.IsOffline() || p.IsUnknown() {
 		return
 	}
 	t.WokenOwed = false
@@ -153,13 +156,16 @@ func (s *step) confirmOverrides() {
 			continue
 		}
 		pending := ep.Override.Pending
+		if s.r.Teams.OrganicState == OrganicUnknown {
+			continue // Graph itself did not know
+		}
 		ep.Override.Pending = false
 		if s.r.Teams.OrganicState != OrganicSeen {
 			continue
 		}
 		want := s.policyForPBX(ep)
 		switch {
-		case pending && !want.IsZero():
+		case pending: // also that policy makes nothing of it: late news of the state before must not end the override
 			ep.Override.Of = want.Status
 		case !want.Same(policy.PBXWant{Status: ep.Override.Of}):
 			ep.Override = nil
