@@ -45,12 +45,10 @@ func (s *step) endpointSeen(ep *EndpointSide, e EndpointSeen) {
 		}
 		return
 	}
-	if ep.Status.IsZero() && ep.Assertion == nil {
-		ep.Status = e.State.Status
-		return
-	}
-	if ep.Write == nil && !e.State.Status.Same(s.shows(ep)) {
-		ep.ReadOwed = true // R14: this PBX does not say who changed what
+	// R14: this PBX does not say who changed what. What a write under way brings about is no news.
+	echo := ep.Write != nil && s.overwritten(ep) && e.State.Status.Same(ep.Write.Status)
+	if !echo && !e.State.Status.Same(s.shows(ep)) {
+		ep.ReadOwed = true
 	}
 }
 
@@ -58,6 +56,7 @@ func (s *step) endpointSeen(ep *EndpointSide, e EndpointSeen) {
 // as fresh as R8 wants one to be.
 func (s *step) endpointSnapshot(ep *EndpointSide, e EndpointSnapshot) {
 	if e.Epoch != ep.epoch || ep.fenced() {
+		s.snapshotOvertaken(ep, e)
 		return
 	}
 	seenBefore := ep.Seen
@@ -74,6 +73,20 @@ func (s *step) endpointSnapshot(ep *EndpointSide, e EndpointSnapshot) {
 	case ep.Status.IsZero() && ep.Assertion == nil:
 		ep.Status, ep.ReadOwed = e.State.Status, false
 	case !e.State.Status.Same(s.shows(ep)) || (!seenBefore && ep.Assertion != nil):
+		ep.ReadOwed = true
+	}
+}
+
+// snapshotOvertaken takes what it can from a listing that a write of ours, or an event, overtook (R7). Our writes do
+// not touch the line, and a line that was unknown was not overtaken by an event.
+func (s *step) snapshotOvertaken(ep *EndpointSide, e EndpointSnapshot) {
+	if ep.Seen && e.Epoch == ep.epoch {
+		ep.Line = e.State.Line
+	}
+	if !ep.Seen {
+		ep.Seen, ep.Line = true, e.State.Line
+	}
+	if e.State.Version != ep.Version || !e.State.Status.Same(s.shows(ep)) {
 		ep.ReadOwed = true
 	}
 }
@@ -336,7 +349,7 @@ func (s *step) standingOnPBX(ep *EndpointSide, want policy.PBXWant) {
 // changeOnPBX writes what is wanted in place of ours, or gives the person's own back (R8, R9, R10).
 func (s *step) changeOnPBX(ep *EndpointSide, want policy.PBXWant) {
 	a := ep.Assertion
-	if want.IsZero() || (s.overwritten(ep) && want.Status.Same(a.Previous)) {
+	if want.IsZero() || want.Status.Same(s.own(ep)) {
 		a.Phase = PhaseWithdrawing
 		s.writeEndpoint(ep, a.Previous)
 		ep.because(ReasonWithdrawn, s.whyNothingOnPBX(ep))
@@ -348,6 +361,14 @@ func (s *step) changeOnPBX(ep *EndpointSide, want policy.PBXWant) {
 	a.Class, a.Phase = want.Class, PhaseWriting
 	s.writeEndpoint(ep, want.Status)
 	ep.because(ReasonAsserted)
+}
+
+// own is the person's own status under an assertion of ours.
+func (s *step) own(ep *EndpointSide) presence.Status {
+	if s.overwritten(ep) {
+		return ep.Assertion.Previous
+	}
+	return ep.Status
 }
 
 // writeEndpoint notes the intent and asks for the request (R6).

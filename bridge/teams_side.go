@@ -186,7 +186,7 @@ func (s *step) wantTeams() policy.TeamsWant {
 			continue
 		}
 		in := policy.Endpoint{ID: ep.ID, Line: ep.Line}
-		if ep.Assertion == nil || s.pbx(ep).Capabilities.OwnDocument {
+		if ep.Assertion == nil {
 			in.Status = ep.Status
 		}
 		eps = append(eps, in)
