@@ -82,7 +82,7 @@ type TeamsTimers struct {
 	Renew    time.Time `json:"renew,omitzero"`     // half-life of the lease (R12)
 	Lapse    time.Time `json:"lapse,omitzero"`     // our session ends by itself (R7)
 	WokenEnd time.Time `json:"woken_end,omitzero"` // one lease after an assertion onto an Offline member ended (R5)
-	Forget   time.Time `json:"forget,omitzero"`    // withdrawn values are forgotten (R15)
+	Forget   time.Time `json:"forget,omitzero"`    // the oldest withdrawn value is forgotten (R15)
 	Retry    time.Time `json:"retry,omitzero"`     // a failed read is tried again
 }
 
@@ -124,6 +124,8 @@ type Withdrawn struct {
 	Value presence.Pair `json:"value"`
 	// Answered: a write was answered after the withdrawal, so that a read past its fence can be believed.
 	Answered bool `json:"answered,omitempty"`
+	// At is when: Graph may deliver what it showed then for four hours more.
+	At time.Time `json:"at,omitzero"`
 }
 
 // EndpointSide is one PBX endpoint's side of a record.

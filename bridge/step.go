@@ -83,9 +83,7 @@ func Step(rules *Rules, r Record, e Event, now time.Time) (Record, []Effect) {
 	s.dropLeft()
 	s.oweReads()
 	s.trackCause()
-	if t := &s.r.Teams; len(t.Withdrawn) > 0 && t.Timers.Forget.IsZero() {
-		t.Timers.Forget = now.Add(rules.Forget)
-	}
+	s.r.Teams.dateWithdrawn(now, rules.Forget)
 	return s.r, s.effects
 }
 
@@ -169,7 +167,7 @@ func (s *step) foldEndpoint(e Event) {
 func (s *step) recovered() {
 	t := &s.r.Teams
 	switch {
-	case t.Write != nil:
+	case t.Write != nil && t.Write.Kind != WriteRenew:
 		t.Write.Waiting = true
 	case t.Assertion != nil:
 		t.Write = &TeamsWrite{ID: t.epoch, Kind: WriteRenew, Waiting: true, Started: s.now}
@@ -188,6 +186,9 @@ func (s *step) recovered() {
 // memberChanged gives the member its endpoints. One that is no longer its own is kept until what we asserted
 // there is withdrawn.
 func (s *step) memberChanged(e MemberChanged) {
+	if s.r.Excluded && !e.Excluded { // whatever happened meanwhile was not looked at
+		s.readAgain(ReadAgain{Teams: true, PBX: true})
+	}
 	s.r.Excluded = e.Excluded
 	wanted := make(map[presence.EndpointID]bool, len(e.Endpoints))
 	for _, id := range e.Endpoints {

@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"slices"
 	"time"
 
 	"presencebridge/bridge/policy"
@@ -354,10 +355,33 @@ func (s *step) changeInTeams(want policy.TeamsWant) {
 // withdraw remembers a value that is ours no longer (R15).
 func (t *TeamsSide) withdraw(p presence.Pair, answered bool) {
 	if w := t.withdrawn(p); w != nil {
-		w.Answered = answered
+		*w = Withdrawn{Value: p, Answered: answered}
 		return
 	}
 	t.Withdrawn = append(t.Withdrawn, Withdrawn{Value: p, Answered: answered})
+}
+
+// dateWithdrawn dates what was withdrawn just now, and sets the timer that forgets the oldest.
+func (t *TeamsSide) dateWithdrawn(now time.Time, forget time.Duration) {
+	t.Timers.Forget = time.Time{}
+	for i := range t.Withdrawn {
+		w := &t.Withdrawn[i]
+		if w.At.IsZero() {
+			w.At = now
+		}
+		if due := w.At.Add(forget); t.Timers.Forget.IsZero() || due.Before(t.Timers.Forget) {
+			t.Timers.Forget = due
+		}
+	}
+}
+
+// forgetOldest forgets the values that were withdrawn first.
+func (t *TeamsSide) forgetOldest() {
+	if len(t.Withdrawn) == 0 {
+		return
+	}
+	first := slices.MinFunc(t.Withdrawn, func(a, b Withdrawn) int { return a.At.Compare(b.At) }).At
+	t.Withdrawn = slices.DeleteFunc(t.Withdrawn, func(w Withdrawn) bool { return w.At.Equal(first) })
 }
 
 // writeTeams notes the intent and asks for the request (R6).
@@ -417,7 +441,6 @@ func (s *step) teamsCleared() {
 	t.withdraw(t.Assertion.Value, true)
 	t.Assertion = nil
 	t.Woken, t.WokenOwed = presence.Pair{}, false
-	t.Timers.Forget = s.now.Add(s.rules.Forget)
 	if t.WokenWatch {
 		t.Timers.WokenEnd = s.now.Add(s.rules.Lease)
 	}

@@ -91,7 +91,7 @@ func (s *step) timerFired(ref TimerRef) {
 	case TimerWokenEnd:
 		t.WokenWatch = t.Assertion != nil
 	case TimerForget:
-		t.Withdrawn = nil
+		t.forgetOldest()
 	case TimerRetry, TimerHold: // only that they are over matters
 	}
 }
