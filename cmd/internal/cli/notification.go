@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -21,7 +22,9 @@ func newNotification() *cobra.Command {
 	dec := &cobra.Command{
 		Use: "decode --key FILE < notification.json", Args: cobra.NoArgs,
 		Short: "Say what a captured notification holds, and what the checks say",
-		RunE:  func(cmd *cobra.Command, _ []string) error { return d.run(cmd) },
+		Long: "Says what a captured notification holds, and what the checks say. The exit status is 1 if the bridge would refuse\n" +
+			"any of it; what is not checked, for want of --jwks, --tenant or --client-id, does not count.",
+		RunE: func(cmd *cobra.Command, _ []string) error { return d.run(cmd) },
 	}
 	f := dec.Flags()
 	f.StringVar(&d.key, "key", "", "file with the private key: PEM or PKCS #12")
@@ -71,8 +74,28 @@ func (d *decode) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	write := desc.WriteText
 	if d.json {
-		return writeJSON(cmd.OutOrStdout(), desc)
+		write = func(w io.Writer) error { return writeJSON(w, desc) }
 	}
-	return desc.WriteText(cmd.OutOrStdout())
+	return errors.Join(write(cmd.OutOrStdout()), verdict(desc))
+}
+
+// verdict is an error when the bridge would refuse the body or one of its items, so that a script can tell from the
+// exit status. What was not checked, for want of keys or ids, is no reason.
+func verdict(desc *notify.Description) error {
+	if desc.Problem != nil {
+		return errors.New("the bridge would refuse this notification")
+	}
+	refused := 0
+	for i := range desc.Items {
+		it := &desc.Items[i]
+		if it.Problem != nil || (desc.TokenProblem != nil && it.Kind == notify.Rich) {
+			refused++
+		}
+	}
+	if refused > 0 {
+		return fmt.Errorf("the bridge would refuse %d of %d items", refused, len(desc.Items))
+	}
+	return nil
 }
