@@ -174,12 +174,17 @@ func (l *loop) forget(c *cell, member string) {
 	l.e.mu.Lock()
 	_, back := l.e.members[member]
 	l.e.mu.Unlock()
-	if back { // excluded, but still a member of the directory: the record stays, empty
+	if back || len(c.waiting) > 0 { // excluded, but still a member of the directory: the record stays, empty; or more to fold
 		return
 	}
 	l.mu.Lock()
 	delete(l.cells, member)
+	waiters := c.settled
+	c.settled = nil
 	l.mu.Unlock()
+	for _, w := range waiters {
+		close(w)
+	}
 	if c.revision == 0 {
 		return
 	}

@@ -246,6 +246,10 @@ func (s *step) decideEndpoint(ep *EndpointSide) {
 	want := s.wantPBX(ep)
 	a := ep.Assertion
 	differs := (a == nil && !want.IsZero() && !want.Status.Same(ep.Status)) || (a != nil && !want.Status.Same(a.Value))
+	differs = differs || (a != nil && a.Phase != PhaseStanding && !s.overwritten(ep))
+	if s.granted == ep.ID.PBX && differs {
+		ep.paid, s.granted = true, ""
+	}
 	if r := s.whyEndpointWaits(ep); r != "" {
 		if r == ReasonPaced && differs {
 			s.effects = append(s.effects, AwaitGrant{Side: ep.ID.PBX})
@@ -265,6 +269,7 @@ func (s *step) decideEndpoint(ep *EndpointSide) {
 		ep.ReadOwed = true
 		ep.because(ReasonAwaitRead)
 	}
+	ep.paid = ep.paid && ep.Write == nil && ep.ReadOwed
 }
 
 // whyEndpointWaits is why nothing can be written now, "" if it can.
@@ -280,7 +285,7 @@ func (s *step) whyEndpointWaits(ep *EndpointSide) Reason {
 		return ReasonRefused
 	case !ep.Seen:
 		return ReasonUnknown
-	case s.rules.Paced[ep.ID.PBX] && s.granted != ep.ID.PBX:
+	case s.rules.Paced[ep.ID.PBX] && !ep.paid:
 		return ReasonPaced
 	}
 	return ""
@@ -382,7 +387,7 @@ func (s *step) writeEndpoint(ep *EndpointSide, status presence.Status) {
 	if rules.Capabilities.Versions {
 		w.IfVersion = ep.Version
 	}
-	s.effects = append(s.effects, ApplyEndpoint{Endpoint: ep.ID, ID: ep.epoch, Write: w, Cause: s.takeCause()})
+	s.effects = append(s.effects, ApplyEndpoint{Endpoint: ep.ID, ID: ep.epoch, Write: w, Paid: ep.paid, Cause: s.takeCause()})
 }
 
 // endpointAnswered folds the answer to a write of ours.

@@ -135,12 +135,14 @@ type SetTeams struct {
 	Value   presence.Pair
 	Lease   time.Duration
 	Renewal bool
+	Paid    bool // a grant has taken this write from the budget already
 	Cause   Cause
 }
 
 // ClearTeams removes our session; that there is none is success.
 type ClearTeams struct {
 	ID    uint32
+	Paid  bool
 	Cause Cause
 }
 
@@ -152,6 +154,7 @@ type ApplyEndpoint struct {
 	Endpoint presence.EndpointID
 	ID       uint32
 	Write    pbx.Write
+	Paid     bool
 	Cause    Cause
 }
 

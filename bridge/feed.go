@@ -65,6 +65,10 @@ func (f *pbxFeed) deliver(ctx context.Context, ev pbx.Event) {
 
 func (f *pbxFeed) seen() { f.lastSeen.Store(time.Now().UnixNano()) }
 
+func (f *pbxFeed) silent() bool {
+	return time.Since(time.Unix(0, f.lastSeen.Load())) > f.e.cfg.UnseenAfter
+}
+
 func (f *pbxFeed) remember(user string, st pbx.State) {
 	f.mu.Lock()
 	f.known[user] = st
@@ -146,7 +150,11 @@ func (f *pbxFeed) replaceKnown(users []pbx.User) {
 	f.mu.Unlock()
 }
 
+// lastKnown is what a user last showed; a PBX that was not seen for a lease says nothing (R4).
 func (f *pbxFeed) lastKnown(user string) (pbx.State, bool) {
+	if f.silent() {
+		return pbx.State{}, false
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	st, ok := f.known[user]
@@ -164,7 +172,7 @@ func (f *pbxFeed) watchSilence(ctx context.Context) error {
 			return ctx.Err()
 		case <-ticker.C:
 		}
-		silent := time.Since(time.Unix(0, f.lastSeen.Load())) > f.e.cfg.UnseenAfter
+		silent := f.silent()
 		if silent && !told {
 			f.e.log.Warn("pbx was not seen for a lease, its endpoints are unknown", "pbx", f.name)
 			for id, member := range f.e.endpointsOf(f.name) {

@@ -25,6 +25,7 @@ type envelope struct {
 type cell struct {
 	rec      Record
 	revision uint64
+	fresh    bool       // taken over from the store, and Recovered not folded yet
 	storing  bool       // a store is under way: what comes meanwhile waits, in order
 	waiting  []envelope // behind the store
 	due      time.Time  // the earliest entry in the heap
@@ -67,7 +68,7 @@ func newLoop(e *Engine) *loop {
 func (l *loop) adopt(member string, rec Record, revision uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.cells[member] = &cell{rec: rec, revision: revision}
+	l.cells[member] = &cell{rec: rec, revision: revision, fresh: true}
 }
 
 func (l *loop) run(ctx context.Context) error {
@@ -132,8 +133,30 @@ func (l *loop) handle(env envelope) {
 	case c.storing:
 		c.waiting = append(c.waiting, env)
 	default:
+		if !l.takeOver(c, &env) {
+			return
+		}
 		l.step(c, env)
+		l.resume(c)
 	}
+}
+
+// takeOver sees to it that Recovered is the first event of a record from the store, and folded once: before it a write
+// of another process would not be waited out, and after it nothing is as unknown as it says. False: nothing to fold.
+func (l *loop) takeOver(c *cell, env *envelope) bool {
+	_, recovered := env.event.(Recovered)
+	switch {
+	case recovered && !c.fresh:
+		if env.done != nil {
+			env.done()
+		}
+		return false
+	case c.fresh && !recovered:
+		c.waiting = append(c.waiting, *env)
+		*env = envelope{member: env.member, event: Recovered{}}
+	}
+	c.fresh = false
+	return true
 }
 
 // step runs [Step], stores what has to be stored, and only then lets the effects go (R6).
@@ -162,13 +185,23 @@ func (l *loop) step(c *cell, env envelope) {
 
 // spend takes writes from the budget of their side, unless a grant paid for them already.
 func (l *loop) spend(eff Effect) {
+	side := ""
 	switch eff := eff.(type) {
-	case SetTeams, ClearTeams:
-		l.e.pacers[TeamsSideName].spend()
-	case ApplyEndpoint:
-		if p := l.e.pacers[eff.Endpoint.PBX]; p != nil {
-			p.spend()
+	case SetTeams:
+		if !eff.Paid {
+			side = TeamsSideName
 		}
+	case ClearTeams:
+		if !eff.Paid {
+			side = TeamsSideName
+		}
+	case ApplyEndpoint:
+		if !eff.Paid {
+			side = eff.Endpoint.PBX
+		}
+	}
+	if p := l.e.pacers[side]; p != nil {
+		p.spend()
 	}
 }
 
@@ -236,12 +269,30 @@ func (l *loop) reload(s stored) {
 		time.AfterFunc(storeRetry, func() { s.err = ErrConflict; l.postStored(s) })
 		return
 	}
-	rec, effects := Step(l.e.currentRules(), rec, Recovered{}, time.Now())
-	s.cell.revision, s.cell.storing = revision, false
-	l.commit(s.cell, s.member, rec, effects, Recovered{})
-	l.step(s.cell, envelope{member: s.member, event: s.event, done: s.done})
-	if !s.cell.storing {
-		l.resume(s.cell)
+	c := s.cell
+	rec.carryVolatile(&c.rec)
+	l.mu.Lock()
+	c.rec = rec
+	l.mu.Unlock()
+	c.revision, c.storing = revision, false
+	again := append([]envelope{{member: s.member, event: Recovered{}}}, l.e.introduction(s.member)...)
+	if _, ok := s.event.(Recovered); ok {
+		again[0].done = s.done
+	} else {
+		again = append(again, envelope{member: s.member, event: s.event, done: s.done})
+	}
+	c.waiting = append(again, c.waiting...)
+	l.resume(c)
+}
+
+// carryVolatile lets the epochs go on from those of the record that this one takes the place of: answers to its
+// requests may be under way.
+func (r *Record) carryVolatile(old *Record) {
+	r.Teams.epoch = old.Teams.epoch + 1
+	for i := range r.Endpoints {
+		if was := old.Endpoint(r.Endpoints[i].ID); was != nil {
+			r.Endpoints[i].epoch, r.Endpoints[i].mark = was.epoch+1, was.mark
+		}
 	}
 }
 
@@ -250,6 +301,9 @@ func (l *loop) resume(c *cell) {
 	for len(c.waiting) > 0 && !c.storing {
 		env := c.waiting[0]
 		c.waiting = c.waiting[1:]
+		if fired, ok := env.event.(TimerFired); ok && !c.rec.due(fired.Timer, time.Now()) {
+			continue // set anew by what was stored meanwhile
+		}
 		l.step(c, env)
 	}
 	if len(c.waiting) == 0 {
@@ -274,12 +328,22 @@ func (l *loop) commit(c *cell, member string, next Record, effects []Effect, ev 
 	}
 	l.schedule(c, member)
 	l.e.published(member, &was, &next, ev, effects)
-	if len(was.Endpoints) != len(next.Endpoints) {
+	if lostEndpoint(&was, &next) {
 		l.e.endpointsReleased(member, &was, &next)
 	}
 	for _, eff := range effects {
 		l.carryOut(c, member, eff)
 	}
+}
+
+// lostEndpoint tells whether an endpoint of was is not in next.
+func lostEndpoint(was, next *Record) bool {
+	for i := range was.Endpoints {
+		if id := was.Endpoints[i].ID; (i >= len(next.Endpoints) || next.Endpoints[i].ID != id) && next.Endpoint(id) == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // Settled tells whether nothing is under way or owed that could still change what shows.

@@ -82,6 +82,32 @@ func (e *Engine) introduce(ctx context.Context, member string, change MemberChan
 	}
 }
 
+// introduction is what a record has to be told that was read anew from the store: whose endpoints these are by now, and
+// what they last showed.
+func (e *Engine) introduction(member string) []envelope {
+	e.mu.Lock()
+	m, ok := e.members[member]
+	change := MemberChanged{Excluded: m.Excluded}
+	for _, id := range m.Endpoints {
+		if e.owners[id] == member {
+			change.Endpoints = append(change.Endpoints, id)
+		}
+	}
+	e.mu.Unlock()
+	if !ok {
+		return nil
+	}
+	out := []envelope{{member: member, event: change}}
+	for _, id := range change.Endpoints {
+		if f := e.feeds[id.PBX]; f != nil {
+			if st, known := f.lastKnown(id.User); known {
+				out = append(out, envelope{member: member, event: EndpointSnapshot{Endpoint: id, State: st}})
+			}
+		}
+	}
+	return out
+}
+
 // endpointsReleased passes on the endpoints that a record let go. It runs in the loop of the member that let go,
 // so it must not wait for another one.
 func (e *Engine) endpointsReleased(member string, was, next *Record) {

@@ -72,6 +72,7 @@ type TeamsSide struct {
 	epoch    uint32 // grows with whatever makes a read that began before it unbelievable (R7)
 	reading  bool   // a direct read is under way
 	renewDue bool
+	paid     bool // a grant of the write budget that was not used yet: a read came first, or a fence (R13)
 }
 
 // TeamsTimers are the moments at which Teams' side has to be looked at again. A zero time is a timer that
@@ -152,6 +153,7 @@ type EndpointSide struct {
 	epoch   uint32
 	mark    uint64 // the connector's own number: per process
 	reading bool
+	paid    bool // see TeamsSide
 }
 
 // EndpointTimers are an endpoint's timers; see [TeamsTimers].
@@ -264,7 +266,7 @@ func (r *Record) durable() Record {
 	c.cause = cause{}
 	t := &c.Teams
 	t.Because, t.Mark = nil, Mark{}
-	t.epoch, t.reading, t.renewDue = 0, false, false
+	t.epoch, t.reading, t.renewDue, t.paid = 0, false, false, false
 	t.Timers.Settle, t.Timers.Renew, t.Timers.Lapse, t.Timers.Retry = time.Time{}, time.Time{}, time.Time{}, time.Time{}
 	if t.Write != nil && t.Write.Kind == WriteRenew {
 		t.Write = nil
@@ -274,7 +276,7 @@ func (r *Record) durable() Record {
 	for i := range c.Endpoints {
 		ep := &c.Endpoints[i]
 		ep.Because = nil
-		ep.epoch, ep.mark, ep.reading = 0, 0, false
+		ep.epoch, ep.mark, ep.reading, ep.paid = 0, 0, false, false
 		ep.Timers.Hold, ep.Timers.Settle, ep.Timers.Retry = time.Time{}, time.Time{}, time.Time{}
 	}
 	return c

@@ -199,6 +199,7 @@ func (s *step) wantTeams() policy.TeamsWant {
 func (s *step) decideTeams() {
 	t := &s.r.Teams
 	want := s.wantTeams()
+	t.paid = t.paid || s.granted == TeamsSideName
 	if t.fenced() {
 		t.because(ReasonFenced)
 		if t.Write != nil && t.Write.Waiting {
@@ -207,7 +208,7 @@ func (s *step) decideTeams() {
 		s.held = s.held || s.teamsDiffers(want)
 		return
 	}
-	if s.rules.Paced[TeamsSideName] && s.granted != TeamsSideName {
+	if s.rules.Paced[TeamsSideName] && !t.paid {
 		s.awaitTeamsGrant(want)
 		return
 	}
@@ -219,6 +220,7 @@ func (s *step) decideTeams() {
 	default: // unanswered and waited out: the present intent is sent again (R6)
 		s.changeInTeams(want)
 	}
+	t.paid = t.paid && t.Write == nil && t.ReadOwed
 }
 
 // awaitTeamsGrant queues for the write budget, clears first and renewals last (R13).
@@ -392,10 +394,10 @@ func (s *step) writeTeams(kind WriteKind) {
 	t.Write = &TeamsWrite{ID: t.epoch, Kind: kind, Started: s.now}
 	t.Timers.Deadline = s.now.Add(s.rules.TeamsTimeout + s.rules.LandGrace)
 	if kind == WriteClear {
-		s.effects = append(s.effects, ClearTeams{ID: t.epoch, Cause: s.takeCause()})
+		s.effects = append(s.effects, ClearTeams{ID: t.epoch, Paid: t.paid, Cause: s.takeCause()})
 		return
 	}
-	set := SetTeams{ID: t.epoch, Value: t.Assertion.Value, Lease: s.rules.Lease, Renewal: kind == WriteRenew}
+	set := SetTeams{ID: t.epoch, Value: t.Assertion.Value, Lease: s.rules.Lease, Renewal: kind == WriteRenew, Paid: t.paid}
 	if kind == WriteSet {
 		set.Cause = s.takeCause()
 	}

@@ -41,6 +41,19 @@ func (r *Record) NextTimer() (TimerRef, time.Time, bool) {
 	return ref, first, !first.IsZero()
 }
 
+// due tells whether a timer is pending and due.
+func (r *Record) due(ref TimerRef, now time.Time) bool {
+	due := r.Teams.Timers.field(ref.Kind)
+	if ref.Endpoint != (presence.EndpointID{}) {
+		ep := r.Endpoint(ref.Endpoint)
+		if ep == nil {
+			return false
+		}
+		due = ep.Timers.field(ref.Kind)
+	}
+	return due != nil && !due.IsZero() && !due.After(now)
+}
+
 // EachTimer visits every pending timer.
 func (r *Record) EachTimer(visit func(TimerRef, time.Time)) {
 	each := func(ref TimerRef, due time.Time) {

@@ -94,6 +94,7 @@ func (e *Engine) Resync(ctx context.Context, ids []string, progress func(done in
 			e.log.Warn("resync goes on without a pbx that could not be read", "error", err)
 		}
 	}
+	ids = slices.Clone(ids)
 	before := make(map[string]View, len(ids))
 	waits := make([]chan struct{}, len(ids))
 	for i, id := range ids {
