@@ -153,14 +153,18 @@ type claims struct {
 
 // readClaims reads a JWT's claims without checking it; nothing for what is no JWT.
 func readClaims(jwt string) (c claims) {
+	if payload, ok := jwtPayload(jwt); ok {
+		_ = json.Unmarshal(payload, &c) // a claim of another type is no claim
+	}
+	return c
+}
+
+// jwtPayload is what a JWT says, unchecked; false for what is no JWT.
+func jwtPayload(jwt string) ([]byte, bool) {
 	parts := strings.Split(jwt, ".")
 	if len(parts) < 2 {
-		return c
+		return nil, false
 	}
 	payload, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(parts[1], "="))
-	if err != nil {
-		return c
-	}
-	_ = json.Unmarshal(payload, &c) // a claim of another type is no claim
-	return c
+	return payload, err == nil
 }
