@@ -37,7 +37,8 @@ type Options struct {
 	Version string
 	Log     *slog.Logger // nil: discard
 
-	// WebhookListener and AdminListener are used instead of Config.Listen when set.
+	// WebhookListener and AdminListener are used instead of Config.Listen when set. The App owns those that its
+	// roles need, and leaves the others alone.
 	WebhookListener, AdminListener net.Listener
 	// OnLatency is told of the bridge's own share of the latency of every write that an observation caused.
 	OnLatency func(account, side string, path bridge.Path, d time.Duration)
@@ -110,9 +111,6 @@ func (a *App) open(ctx context.Context) error {
 	if err := a.openKeys(); err != nil {
 		return err
 	}
-	if err := a.listen(ctx); err != nil {
-		return err
-	}
 	cfg := a.opts.Config
 	b, err := bus.Open(ctx, bus.Config{
 		URL: cfg.NATS.URL, CredentialsFile: cfg.NATS.CredentialsFile, CAFile: cfg.NATS.CAFile,
@@ -123,6 +121,10 @@ func (a *App) open(ctx context.Context) error {
 		return err
 	}
 	a.bus = b
+	// After the bus: a second process on the same data_dir is told so, and not that its address is taken.
+	if err := a.listen(ctx); err != nil {
+		return err
+	}
 	if !a.has(config.RoleEngine) {
 		return nil
 	}
@@ -182,7 +184,10 @@ func (a *App) openKeys() error {
 func (a *App) listen(ctx context.Context) error {
 	var lc net.ListenConfig
 	open := func(role config.Role, given net.Listener, key, addr string) (net.Listener, error) {
-		if !a.has(role) || given != nil {
+		switch {
+		case !a.has(role):
+			return nil, nil
+		case given != nil:
 			return given, nil
 		}
 		ln, err := lc.Listen(ctx, "tcp", addr)

@@ -190,6 +190,7 @@ type launch struct {
 	head  string // more lines of the configuration; data_dir and nats stand there if given
 	roles []config.Role
 	hook  net.Listener // given: Graph's way in stays the same over restarts
+	hooks string       // address of a receiver in another process
 	log   *slog.Logger
 }
 
@@ -213,10 +214,13 @@ func (l launch) yaml(t *testing.T, public string) string {
 // try starts it. The caller stops it.
 func (l launch) try(t *testing.T) (*App, error) {
 	t.Helper()
-	if l.hook == nil {
+	if l.hook == nil && l.hooks == "" {
 		l.hook = listen(t)
 	}
-	cfg, err := config.Parse("test.yaml", []byte(l.yaml(t, l.hook.Addr().String())), config.Options{Files: true, Roles: l.roles})
+	if l.hook != nil {
+		l.hooks = l.hook.Addr().String()
+	}
+	cfg, err := config.Parse("test.yaml", []byte(l.yaml(t, l.hooks)), config.Options{Files: true, Roles: l.roles})
 	require.NoError(t, err)
 	if l.log == nil {
 		l.log = slog.New(slog.DiscardHandler)
