@@ -71,7 +71,7 @@ const (
 	AuthorizationFailed AuthorizationState = "failed"
 )
 
-// AuthorizationError is the error of [DeviceCode.Wait].
+// AuthorizationError is the error of [DeviceCode.Wait] and [Client.RedeemCode].
 type AuthorizationError struct {
 	State AuthorizationState
 	// Code is the AADSTS code, or OAuth's word where there is none.
@@ -243,7 +243,13 @@ func failureText(e *Error) string {
 	case "AADSTS65001", "AADSTS65004", "AADSTS90094":
 		return "the permission Presence.Read.All was not granted: consent to it, or have an administrator do so"
 	case "AADSTS53003", "AADSTS53000", "AADSTS50005":
-		return "Conditional Access does not let this sign-in through: except the monitor from the policy that blocks device codes, or authorise by redirect"
+		return "Conditional Access does not let this sign-in through: except the monitor from the policy that the Entra sign-in log names; where it blocks device codes, authorise by redirect"
+	case "AADSTS50011":
+		return "the redirect URI is not registered: add public_url with /authorize/callback to the application in Entra, Authentication, platform Web"
+	case "AADSTS54005":
+		return "this sign-in's code was used already: start again"
+	case "AADSTS501481":
+		return "the code belongs to another sign-in: start again, and finish it in the same browser"
 	case "AADSTS50105":
 		return "the user is not assigned to the application: assign it, or switch off that assignment is required"
 	case "AADSTS50057":
