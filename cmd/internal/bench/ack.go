@@ -25,8 +25,8 @@ const (
 	benchAccount = "contoso"
 	ackPath      = "/graph/" + benchAccount + "/notifications"
 	barePath     = "/bare"
-	// ackConnections is how many requests are under way at a time.
-	ackConnections = 64
+	// Requests under way at a time: what waits together is stored together, so that few cost more each.
+	fewConnections, manyConnections = 4, 64
 	// looseSync stands for "without SyncAlways": the interval that NATS itself has by default.
 	looseSync = 2 * time.Minute
 )
@@ -169,26 +169,38 @@ func ackPart(ctx context.Context, b *bench) (err error) {
 			return err
 		}
 	}
-	for _, filter := range []bool{false, true} {
-		if err := ackRounds(ctx, b, targets, ackBody(state, filter), filter); err != nil {
+	for _, load := range []ackLoad{
+		{ackBody(state, false), fewConnections}, {ackBody(state, false), manyConnections},
+		{ackBody(state, true), fewConnections}, {ackBody(state, true), manyConnections},
+	} {
+		if err := ackRounds(ctx, b, targets, load); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// ackLoad is what is posted, and over how many connections.
+type ackLoad struct {
+	body        string
+	connections int
+}
+
+func (l ackLoad) String() string {
+	return fmt.Sprintf("%.1f KB over %d connections", float64(len(l.body))/1000, l.connections)
+}
+
 // ackRounds lets the three servers take turns.
-func ackRounds(ctx context.Context, b *bench, targets []*target, body string, filter bool) error {
-	name := fmt.Sprintf("%.1f KB", float64(len(body))/1000)
-	duration := pick(b, 1500*time.Millisecond, 200*time.Millisecond)
+func ackRounds(ctx context.Context, b *bench, targets []*target, load ackLoad) error {
+	duration := pick(b, 800*time.Millisecond, 200*time.Millisecond)
 	cost, rate := make([][]float64, len(targets)), make([][]float64, len(targets))
 	var ratios [3][]float64
 	for round := range pick(b, 6, 2) {
-		b.progress("acknowledgement: %s, round %d", name, round)
+		b.progress("acknowledgement: %s, round %d", load, round)
 		for i, t := range targets {
 			var c, r float64
-			err := b.profiled(t.child, fmt.Sprintf("ack-%d-%v", i, filter), func() (err error) {
-				c, r, err = t.hammer(ctx, body, duration)
+			err := b.profiled(t.child, fmt.Sprintf("ack-%d-%d-%d", i, len(load.body), load.connections), func() (err error) {
+				c, r, err = t.hammer(ctx, load, duration)
 				return err
 			})
 			if err != nil {
@@ -206,18 +218,18 @@ func ackRounds(ctx context.Context, b *bench, targets []*target, body string, fi
 		target float64
 	}{{"a bare handler", 0}, {"without SyncAlways", 6}, {"with SyncAlways", 14}} {
 		if i > 0 {
-			b.report.add(figure{Part: "ack", Name: name + ", " + v.name, Rounds: ratios[i], Unit: "x", Target: v.target,
+			b.report.add(figure{Part: "ack", Name: load.String() + ", " + v.name, Rounds: ratios[i], Unit: "x", Target: v.target,
 				Note: fmt.Sprintf("%.0f us of CPU a request, %.0f requests/s", median(cost[i]), median(rate[i]))})
 			continue
 		}
-		b.report.add(figure{Part: "ack", Name: name + ", " + v.name, Rounds: cost[i], Unit: "us CPU",
-			Note: fmt.Sprintf("%.0f requests/s; all over %d connections", median(rate[i]), ackConnections)})
+		b.report.add(figure{Part: "ack", Name: load.String() + ", " + v.name, Rounds: cost[i], Unit: "us CPU",
+			Note: fmt.Sprintf("%.0f requests/s", median(rate[i]))})
 	}
 	return nil
 }
 
-// hammer posts over all connections for a while: microseconds of the server's CPU per request, and requests a second.
-func (t *target) hammer(ctx context.Context, body string, d time.Duration) (cost, rate float64, err error) {
+// hammer posts over the connections for a while: microseconds of the server's CPU per request, and requests a second.
+func (t *target) hammer(ctx context.Context, load ackLoad, d time.Duration) (cost, rate float64, err error) {
 	before, err := t.usage()
 	if err != nil {
 		return 0, 0, err
@@ -233,9 +245,9 @@ func (t *target) hammer(ctx context.Context, body string, d time.Duration) (cost
 		n     int
 		fails []error
 	)
-	for i := range ackConnections {
+	for i := range load.connections {
 		wg.Go(func() {
-			sent, err := t.send(ctx, body, uint64(began.UnixNano())+uint64(i)<<20, began.Add(d)) //nolint:gosec // only to differ
+			sent, err := t.send(ctx, load.body, uint64(began.UnixNano())+uint64(i)<<20, began.Add(d)) //nolint:gosec // only to differ
 			mu.Lock()
 			defer mu.Unlock()
 			n += sent
