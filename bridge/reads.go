@@ -48,8 +48,8 @@ func (b *readBatcher) take(n int) []owedRead {
 }
 
 func (b *readBatcher) run(ctx context.Context) error {
-	ticker := time.NewTicker(b.e.cfg.ReadWindow)
-	defer ticker.Stop()
+	window := time.NewTimer(0) // the distance between two requests; a first one goes at once
+	defer window.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -57,15 +57,17 @@ func (b *readBatcher) run(ctx context.Context) error {
 		case <-b.wake:
 		}
 		for {
-			select { // the window, and the distance between two requests
+			select {
 			case <-ctx.Done():
 				return ctx.Err()
-			case <-ticker.C:
+			case <-window.C:
 			}
 			batch := b.take(b.e.cfg.ReadBatchSize)
 			if len(batch) == 0 {
+				window.Reset(0)
 				break
 			}
+			window.Reset(b.e.cfg.ReadWindow)
 			b.e.request(func(ctx context.Context) { b.read(ctx, batch) })
 		}
 	}
