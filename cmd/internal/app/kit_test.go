@@ -3,6 +3,8 @@ package app
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -38,6 +40,7 @@ type site struct {
 	door  *door    // in front of the tenant
 	extra string   // more lines of the account's configuration
 	sweep string   // how often everybody is read
+	front *front   // a proxy before the tenant, nil if none
 }
 
 // newSite starts a tenant of people with phones.
@@ -157,6 +160,10 @@ func (s *site) status(phone string) string {
 func (s *site) yaml(t *testing.T, dir string) string {
 	t.Helper()
 	write := func(name, content string) string { return writeFile(t, dir, s.name+"-"+name, content) }
+	login, graph, ca := s.graph.LoginURL(), s.graph.GraphURL(), string(s.graph.CAPEM())
+	if s.front != nil {
+		login, graph, ca = s.front.url, s.front.url, s.front.ca
+	}
 	return fmt.Sprintf(`
   - name: %s
     graph:
@@ -172,8 +179,8 @@ func (s *site) yaml(t *testing.T, dir string) string {
     hold_down: 200ms
     write_grace: 1s
     policy: {preset: micollab}
-%s`, s.name, s.graph.TenantID, s.graph.ClientID, write("secret", s.graph.ClientSecret), s.graph.LoginURL(), s.graph.GraphURL(),
-		write("ca.pem", string(s.graph.CAPEM())), s.monitor(), s.pbx.URL(), write("token", s.pbx.Token()), s.sweep, s.extra)
+%s`, s.name, s.graph.TenantID, s.graph.ClientID, write("secret", s.graph.ClientSecret), login, graph,
+		write("ca.pem", ca), s.monitor(), s.pbx.URL(), write("token", s.pbx.Token()), s.sweep, s.extra)
 }
 
 func writeFile(t *testing.T, dir, name, content string) string {
@@ -238,6 +245,16 @@ func (l launch) start(t *testing.T) *App {
 	require.NoError(t, err)
 	t.Cleanup(func() { stopApp(t, a) })
 	return a
+}
+
+// graphClient is a client that trusts the tenant.
+func graphClient(t *testing.T, s *site) *http.Client {
+	t.Helper()
+	pool := x509.NewCertPool()
+	require.True(t, pool.AppendCertsFromPEM(s.graph.CAPEM()))
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport}
 }
 
 func listen(t *testing.T) net.Listener {
