@@ -40,6 +40,9 @@ func (r *Receiver) receive(c echo.Context, k kind) (err error) {
 		a.meters.done(k, out, time.Since(arrived))
 	}()
 	out = r.take(c, a, arrived)
+	if out == outcomeTooLarge {
+		r.drain(c.Request())
+	}
 	if out == outcomeAborted {
 		// Nobody is there to read an answer, and the connection cannot be used again.
 		c.Response().Header().Set(echo.HeaderConnection, "close")
@@ -50,12 +53,12 @@ func (r *Receiver) receive(c echo.Context, k kind) (err error) {
 // take receives, checks and stores the body, and says what became of it.
 func (r *Receiver) take(c echo.Context, a *account, arrived time.Time) outcome {
 	req, deadline := c.Request(), arrived.Add(r.cfg.Deadline)
-	if req.ContentLength > r.cfg.MaxBody {
-		return outcomeTooLarge
-	}
 	// A body that has not come by the deadline cannot be stored by then. Not every writer has
 	// deadlines (recorders have none), and the server's own ReadTimeout stands behind this one.
 	_ = http.NewResponseController(c.Response()).SetReadDeadline(deadline)
+	if req.ContentLength > r.cfg.MaxBody {
+		return outcomeTooLarge
+	}
 	body, held, out := r.readBody(req)
 	defer r.inFlight.Add(-held)
 	if out != outcomeNone {
@@ -152,6 +155,16 @@ func (r *Receiver) atLimit(req *http.Request, body []byte, held int64) ([]byte, 
 	}
 }
 
+// drain reads on past a body that is too long, keeping nothing: who sends the whole of it before reading the answer
+// would otherwise find a broken connection instead of the 413 (RFC 9112 section 9.6). It ends with twice the limit,
+// with the deadline of the request, or at once for a body that announces more.
+func (r *Receiver) drain(req *http.Request) {
+	bound := 2 * r.cfg.MaxBody
+	if req.ContentLength <= bound {
+		_, _ = io.CopyN(io.Discard, req.Body, bound) // the answer is the same however this ends
+	}
+}
+
 // readFull is io.ReadFull that reports the end as io.EOF wherever it falls, and an error of the
 // connection as it is.
 func readFull(from io.Reader, buf []byte) (n int, err error) {
@@ -223,7 +236,7 @@ func (r *Receiver) answer(c echo.Context, status int) error {
 	case http.StatusServiceUnavailable:
 		h.Set(echo.HeaderRetryAfter, strconv.Itoa(int((r.cfg.RetryAfter+time.Second-1)/time.Second)))
 	case http.StatusRequestEntityTooLarge, http.StatusRequestTimeout:
-		h.Set(echo.HeaderConnection, "close") // the rest of the body is not worth reading
+		h.Set(echo.HeaderConnection, "close") // whatever else comes of the body is not worth reading
 	}
 	c.Response().WriteHeader(status)
 	return nil

@@ -250,6 +250,36 @@ func TestConnectionsAreKept(t *testing.T) {
 	})
 }
 
+// A client that sends its whole body before it looks for an answer finds one. The pipe holds nothing: a write comes
+// to its end only when all of it was read.
+func TestBodyThatIsTooLongIsAnsweredAfterItsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const limit = 1 << 20
+		k := newKit(t, func(c *Config) { c.MaxBody = limit })
+		dial, stop := k.serve(t)
+		for _, size := range []int{limit + 1, 2 * limit} {
+			c := dial()
+			_, err := io.WriteString(c, head(notifyURL, size)+strings.Repeat(" ", size))
+			require.NoError(t, err)
+			resp := answer(t, c)
+			require.Equal(t, http.StatusRequestEntityTooLarge, resp.StatusCode)
+			require.True(t, resp.Close)
+		}
+		c := dial() // one that announces too much to be waited for
+		begin := time.Now()
+		_, err := io.WriteString(c, head(notifyURL, 2*limit+1))
+		require.NoError(t, err)
+		require.Equal(t, http.StatusRequestEntityTooLarge, answer(t, c).StatusCode)
+		require.Zero(t, time.Since(begin))
+		c = dial() // one that stops half way
+		_, err = io.WriteString(c, head(notifyURL, 2*limit)+"{")
+		require.NoError(t, err)
+		require.Equal(t, http.StatusRequestEntityTooLarge, answer(t, c).StatusCode)
+		require.Equal(t, DefaultDeadline, time.Since(begin))
+		require.NoError(t, stop())
+	})
+}
+
 func TestHeaderLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := newKit(t, nil)
