@@ -247,7 +247,7 @@ func (t *target) hammer(ctx context.Context, load ackLoad, d time.Duration) (cos
 	)
 	for i := range load.connections {
 		wg.Go(func() {
-			sent, err := t.send(ctx, load.body, uint64(began.UnixNano())+uint64(i)<<20, began.Add(d)) //nolint:gosec // only to differ
+			sent, err := t.send(ctx, load.body, uint64(began.UnixNano())+uint64(i)<<20, began.Add(d))
 			mu.Lock()
 			defer mu.Unlock()
 			n += sent
@@ -296,7 +296,7 @@ func (t *target) send(ctx context.Context, body string, number uint64, until tim
 	var request []byte
 	for ; time.Now().Before(until) && ctx.Err() == nil; n++ {
 		request = append(append(request[:0], head...), before...)
-		request = fmt.Appendf(request, "%016x", number+uint64(n)) //nolint:gosec // n counts up from 0
+		request = fmt.Appendf(request, "%016x", number+uint64(n))
 		request = append(request, after...)
 		if _, err := c.Write(request); err != nil {
 			return n, err

@@ -122,7 +122,7 @@ func profile(args json.RawMessage) (any, error) {
 	if file == "" {
 		return nil, nil
 	}
-	f, err := os.Create(file) //nolint:gosec // the file that the user named
+	f, err := os.Create(file)
 	if err != nil {
 		return nil, err
 	}

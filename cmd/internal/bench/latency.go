@@ -40,13 +40,13 @@ func latencyPart(ctx context.Context, b *bench) (err error) {
 func (s *site) latencyRounds(b *bench) error {
 	var p50, p99, cores, counts []float64
 	others := map[string][]float64{}
-	for range pick(b, 3, 1) {
+	for range pick(b, 5, 1) {
 		before, err := s.bridge.usage()
 		if err != nil {
 			return err
 		}
 		began := time.Now()
-		if err := s.both(pick(b, 12*time.Second, 4*time.Second)); err != nil {
+		if err := s.both(pick(b, 8*time.Second, 4*time.Second)); err != nil {
 			return err
 		}
 		took := time.Since(began)
