@@ -53,7 +53,7 @@ func monitorsList(cmd *cobra.Command, r *remote) error {
 			if m.Subscription != nil {
 				sub = "until " + stamp(m.Subscription.ExpiresAt)
 			}
-			remark := strings.TrimSpace(strings.Join([]string{m.Text, m.Remedy}, " "))
+			remark := strings.Trim(m.Text+"; "+m.Remedy, "; ")
 			rows = append(rows, []string{account, m.UPN, m.State, stamp(m.Since), fmt.Sprintf("%d of %d", m.Members, m.Capacity), sub, remark})
 		}
 	}

@@ -28,7 +28,7 @@ func (r *remote) flags(cmd *cobra.Command) {
 	f.StringVar(&r.config, "config", "", "configuration file of the running bridge: address and token are found through it")
 	f.StringVar(&r.url, "url", "", "address of the admin listener, with --token-file, instead of --config")
 	f.StringVar(&r.tokenFile, "token-file", "", "file with the admin token")
-	f.StringVar(&r.account, "account", "", "account; may be left out where there is only one")
+	f.StringVar(&r.account, "account", "", "account; default: all, or the one that knows the user")
 }
 
 func (r *remote) client() (*client.Client, error) {
@@ -71,16 +71,31 @@ func (r *remote) accounts(cmd *cobra.Command, c *client.Client) ([]string, error
 	return names, nil
 }
 
-// oneAccount is the account asked for, or the only one.
-func (r *remote) oneAccount(cmd *cobra.Command, c *client.Client) (string, error) {
-	names, err := r.accounts(cmd, c)
+// member finds a member in the account asked for, or in whichever has one.
+func (r *remote) member(cmd *cobra.Command, c *client.Client, key string) (account string, m api.Member, err error) {
+	accounts, err := r.accounts(cmd, c)
 	if err != nil {
-		return "", err
+		return "", m, err
 	}
-	if len(names) != 1 {
-		return "", fmt.Errorf("say which account: --account %s", strings.Join(names, " or "))
+	var in []string
+	for _, name := range accounts {
+		found, err := c.Member(cmd.Context(), name, key)
+		if client.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return "", m, err
+		}
+		in, m = append(in, name), found
 	}
-	return names[0], nil
+	switch len(in) {
+	case 0:
+		return "", m, fmt.Errorf("no member %q in %s: give an id, a UPN or a mail address (users list shows them)", key, strings.Join(accounts, ", "))
+	case 1:
+		return in[0], m, nil
+	default:
+		return "", m, fmt.Errorf("%q is in more than one account, say which: --account %s", key, strings.Join(in, " or "))
+	}
 }
 
 func writeJSON(w io.Writer, v any) error {
@@ -186,24 +201,14 @@ func usersGet(cmd *cobra.Command, r *remote, key string) error {
 	if err != nil {
 		return err
 	}
-	accounts, err := r.accounts(cmd, c)
+	account, m, err := r.member(cmd, c, key)
 	if err != nil {
 		return err
 	}
-	for _, account := range accounts {
-		m, err := c.Member(cmd.Context(), account, key)
-		if client.IsNotFound(err) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if r.json {
-			return writeJSON(cmd.OutOrStdout(), m)
-		}
-		return table(cmd.OutOrStdout(), memberRows(account, &m))
+	if r.json {
+		return writeJSON(cmd.OutOrStdout(), m)
 	}
-	return fmt.Errorf("no member %q in %s: give an id, a UPN or a mail address (users list shows them)", key, strings.Join(accounts, ", "))
+	return table(cmd.OutOrStdout(), memberRows(account, &m))
 }
 
 func memberRows(account string, m *api.Member) [][]string {

@@ -34,7 +34,7 @@ func resync(cmd *cobra.Command, r *remote, member string) error {
 	}
 	account := r.account
 	if member != "" && account == "" {
-		if account, err = r.oneAccount(cmd, c); err != nil {
+		if account, _, err = r.member(cmd, c, member); err != nil {
 			return err
 		}
 	}
