@@ -2,7 +2,9 @@ package graph
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"time"
@@ -148,6 +150,18 @@ func credentials(wire []wireCredential) []Credential {
 		out = append(out, Credential{KeyID: w.KeyID, DisplayName: w.DisplayName, End: w.End.Time, Hint: w.Hint})
 	}
 	return out
+}
+
+// Certificate is the certificate that the application proves itself with, read from its file; nil if it uses a secret.
+func (c *Client) Certificate() (*x509.Certificate, error) {
+	p, err := c.identity.read()
+	if err != nil {
+		return nil, fmt.Errorf("graph: %w", err)
+	}
+	if len(p.certificates) == 0 {
+		return nil, nil
+	}
+	return p.certificates[0], nil
 }
 
 // Addresses are where this client sends: the base URLs of the login endpoint and of Graph.

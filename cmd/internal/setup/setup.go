@@ -1,0 +1,46 @@
+// Package setup prints what has to be done in Entra before the bridge can serve an account: as a list, and as scripts
+// that do it. Everything that differs between accounts is filled in; nothing secret is: scripts make secrets where they
+// run, and write them to files there.
+package setup
+
+// GraphAppID is Microsoft Graph's own application id, the same in every tenant and cloud.
+const GraphAppID = "00000003-0000-0000-c000-000000000000"
+
+// Permission is a permission of Microsoft Graph.
+type Permission struct {
+	Name string
+	ID   string // the same in every tenant (devx-content: permissions-descriptions.json)
+	// Optional: the bridge works without it.
+	Optional bool
+	Purpose  string // what the bridge needs it for
+}
+
+// ApplicationPermissions are what the bridge itself is allowed, whoever is signed in. All need an administrator's consent.
+func ApplicationPermissions() []Permission {
+	return []Permission{
+		{Name: "Presence.ReadWrite.All", ID: "83cded22-8297-4ff6-a7fa-e97e9545a259", Purpose: "read everybody's presence, and set the bridge's own presence session"},
+		{Name: "User.Read.All", ID: "df021288-bdef-4463-88db-98f22de89214", Purpose: "list the people, to match them with the users of the PBX"},
+		{Name: "Application.Read.All", ID: "9a5d68dd-52b0-4cc2-bd40-abcf44ac3a30", Optional: true, Purpose: "tell weeks ahead when the client secret ends"},
+	}
+}
+
+// DelegatedPermissions are what monitors sign in with.
+func DelegatedPermissions() []Permission {
+	return []Permission{
+		{Name: "Presence.Read.All", ID: "9c7a330d-35b3-4aa1-963d-cb2b9f927841", Purpose: "subscribe to the presence of others"},
+		{Name: "offline_access", ID: "7427e0e9-2fba-42fe-b0c0-848c9e6a8182", Purpose: "stay signed in"},
+		{Name: "openid", ID: "37f7f235-527c-4136-accd-4a02d197296e", Purpose: "see who has signed in"},
+		{Name: "profile", ID: "14dad69e-099b-42c9-810b-d002981feec1", Purpose: "see the name of who has signed in"},
+	}
+}
+
+// CallbackPath is where Entra sends whoever has signed a monitor in, on the public listener.
+const CallbackPath = "/authorize/callback"
+
+// RedirectURI is the redirect URI to register; "" without a public_url.
+func RedirectURI(publicURL string) string {
+	if publicURL == "" {
+		return ""
+	}
+	return publicURL + CallbackPath
+}

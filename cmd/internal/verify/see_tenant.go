@@ -1,0 +1,210 @@
+package verify
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+
+	"presencebridge/bridge/console/client/api"
+	"presencebridge/bridge/directory"
+	"presencebridge/bridge/pbx"
+	"presencebridge/bridge/pbx/micollab"
+	"presencebridge/bridge/policy"
+	"presencebridge/bridge/presence"
+	"presencebridge/cmd/internal/config"
+	"presencebridge/graph"
+)
+
+// listings is how many times the timeout listing users may take: a page holds 999 of them.
+const listings = 6
+
+// tenant is what was seen of one account.
+type tenant struct {
+	site *site
+	cfg  *config.Account
+
+	client    *graph.Client
+	clientErr error
+	cloud     graph.CloudInfo
+	endpoints []endpoint
+
+	token       graph.Permissions
+	tokenErr    error
+	certificate *x509.Certificate // of certificate_file
+	certErr     error
+	app         graph.Application
+	appErr      error
+	users       []directory.User
+	usersErr    error
+
+	pbxs      []*phone
+	policy    *policy.Policy
+	policyErr error
+
+	monitors    []api.Monitor // as the running bridge lists them
+	monitorsErr error
+	handshakes  []handshake
+}
+
+// endpoint is an address of Microsoft's, asked for without a token.
+type endpoint struct {
+	name, address string
+	status        int
+	date          time.Time     // its clock, in whole seconds; zero if it does not say
+	local         time.Time     // ours, in the middle of the exchange
+	took          time.Duration // from request to answer
+	err           error
+}
+
+// phone is one PBX.
+type phone struct {
+	cfg       *config.PBX
+	err       error // of Verify
+	statuses  []presence.Status
+	statusErr error
+	users     []pbx.User
+	usersErr  error
+}
+
+// lookAtTenant looks at everything of an account. What does not depend on one another is looked at at once.
+func lookAtTenant(ctx context.Context, s *site, a *config.Account) *tenant {
+	t := &tenant{site: s, cfg: a}
+	t.policy, t.policyErr = policyOf(a)
+	var looking sync.WaitGroup
+	looking.Go(func() { t.lookAtGraph(ctx) })
+	for i := range a.PBX {
+		p := &phone{cfg: &a.PBX[i]}
+		t.pbxs = append(t.pbxs, p)
+		looking.Go(func() { p.look(ctx, a.Name, s) })
+	}
+	looking.Go(func() { t.lookAtMonitors(ctx) })
+	looking.Go(func() { t.handshakes = shakeHands(ctx, s, a.Name) })
+	looking.Wait()
+	return t
+}
+
+// policyOf is the policy that the bridge makes of the configuration.
+func policyOf(a *config.Account) (*policy.Policy, error) {
+	if len(a.Policy.YAML) > 0 {
+		return policy.Parse(a.Policy.YAML)
+	}
+	preset := "micollab"
+	if len(a.PBX) > 0 {
+		preset = a.PBX[0].Type
+	}
+	return policy.Parse([]byte("preset: " + preset))
+}
+
+func newGraph(a *config.Account, s *site) (*graph.Client, error) {
+	g := a.Graph
+	cfg := graph.Config{
+		Account: a.Name, TenantID: g.TenantID, ClientID: g.ClientID, Cloud: graph.Cloud(g.Cloud),
+		Endpoints: graph.Endpoints{Login: g.Endpoints.Login, Graph: g.Endpoints.Graph, CAFile: g.Endpoints.CAFile},
+		Timeout:   s.opts.Timeout, Log: s.opts.Log,
+	}
+	if g.CertificateFile != "" {
+		cfg.Certificate = graph.CertificateFile(g.CertificateFile)
+	} else {
+		cfg.ClientSecret = graph.SecretFile(g.ClientSecretFile)
+	}
+	if g.CertificatePasswordFile != "" {
+		cfg.CertificatePassword = graph.SecretFile(g.CertificatePasswordFile)
+	}
+	return graph.New(cfg)
+}
+
+// errNoToken stands for everything that could not be asked for want of a token.
+var errNoToken = errors.New("there is no app token to ask with")
+
+func (t *tenant) lookAtGraph(ctx context.Context) {
+	t.client, t.clientErr = newGraph(t.cfg, t.site)
+	if t.clientErr != nil {
+		t.tokenErr, t.appErr, t.usersErr, t.certErr = t.clientErr, errNoToken, errNoToken, t.clientErr
+		return
+	}
+	defer t.client.Close()
+	t.cloud = t.client.Cloud()
+	t.certificate, t.certErr = t.client.Certificate()
+	login, api := t.client.Addresses()
+	t.endpoints = []endpoint{
+		t.probe(ctx, "login", login, "/"+t.cfg.Graph.TenantID+"/v2.0/.well-known/openid-configuration"),
+		t.probe(ctx, "graph", api, "/v1.0/users"),
+	}
+	limited, cancel := context.WithTimeout(ctx, t.site.opts.Timeout)
+	defer cancel()
+	if t.token, t.tokenErr = t.client.AppPermissions(limited); t.tokenErr != nil {
+		t.appErr, t.usersErr = errNoToken, errNoToken
+		return
+	}
+	t.app, t.appErr = t.client.Application(limited)
+	t.listUsers(ctx)
+}
+
+func (t *tenant) probe(ctx context.Context, name, base, path string) endpoint {
+	e := endpoint{name: name, address: base}
+	ctx, cancel := context.WithTimeout(ctx, t.site.opts.Timeout)
+	defer cancel()
+	start := t.site.opts.Now()
+	var header http.Header
+	e.status, header, e.err = t.client.Probe(ctx, base, path)
+	end := t.site.opts.Now()
+	e.took = end.Sub(start)
+	e.local = start.Add(e.took / 2)
+	if date, err := http.ParseTime(header.Get("Date")); err == nil {
+		e.date = date
+	}
+	return e
+}
+
+func (t *tenant) listUsers(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, listings*t.site.opts.Timeout)
+	defer cancel()
+	t.usersErr = t.client.Users(ctx, func(u graph.User) error {
+		t.users = append(t.users, directory.User{
+			ID: u.ID, UPN: u.UPN, Mail: u.Mail, Name: u.DisplayName, Enabled: u.Enabled, UserType: u.UserType,
+		})
+		return nil
+	})
+}
+
+// look asks one PBX.
+func (p *phone) look(ctx context.Context, account string, s *site) {
+	client, err := micollab.New(micollab.Config{
+		Account: account, Name: p.cfg.Name, URL: p.cfg.URL, CAFile: p.cfg.CAFile, Timeout: p.cfg.Timeout,
+		Token: func() (string, error) { return config.ReadSecret(p.cfg.TokenFile) }, Log: s.opts.Log,
+	})
+	if err != nil {
+		p.err, p.statusErr, p.usersErr = err, err, err
+		return
+	}
+	limited, cancel := context.WithTimeout(ctx, s.opts.Timeout)
+	defer cancel()
+	p.err = client.Verify(limited)
+	if p.statuses, p.statusErr = client.Statuses(limited); p.statusErr != nil {
+		p.usersErr = p.statusErr
+		return
+	}
+	patient, done := context.WithTimeout(ctx, listings*s.opts.Timeout)
+	defer done()
+	p.users, p.usersErr = client.Snapshot(patient)
+}
+
+// lookAtMonitors asks the running bridge for the account's monitors.
+func (t *tenant) lookAtMonitors(ctx context.Context) {
+	r := &t.site.running
+	why, usable := r.usable()
+	if !usable {
+		t.monitorsErr = errors.New(why)
+		return
+	}
+	if _, known := r.accounts[t.cfg.Name]; !known {
+		t.monitorsErr = errors.New("the running bridge does not know the account: restart it with this configuration")
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, t.site.opts.Timeout)
+	defer cancel()
+	t.monitors, t.monitorsErr = r.client.Monitors(ctx, t.cfg.Name)
+}
