@@ -59,6 +59,7 @@ type world struct {
 	restless    bool // whoever sends anything but a renewal now is in a loop
 
 	requests []request
+	did      []Effect // of the last step
 	late     []lateWrite
 	writes   int
 }
@@ -192,6 +193,7 @@ func (w *world) step(e Event) {
 		}
 		w.saved = data
 	}
+	w.did = effects
 	for _, eff := range effects {
 		w.checkEffect(eff)
 		switch e := eff.(type) {
