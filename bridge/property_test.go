@@ -31,7 +31,7 @@ func batches() int {
 	if n, err := strconv.Atoi(os.Getenv("BRIDGE_HISTORIES")); err == nil {
 		return n
 	}
-	return 10
+	return 6
 }
 
 // rapidTB sends failures to rapid, so that it shrinks the history.
