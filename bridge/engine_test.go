@@ -289,6 +289,17 @@ func TestAListingThatFailsIsRepeated(t *testing.T) {
 	})
 }
 
+// A member who is introduced while the PBX is read through need not wait for the next time.
+func TestAMemberIntroducedDuringAListing(t *testing.T) {
+	inBench(t, trustedPBX, func(t *testing.T, b *bench) {
+		b.pbx.takes = 5 * time.Second
+		b.start(1)
+		b.person("m0", "DoNotDisturb")
+		b.wait(10 * time.Second)
+		assert.Equal(t, "Do not disturb", b.status("0"))
+	})
+}
+
 // R4: a PBX that is not seen for a lease asserts nothing, and is believed again when it is back.
 func TestAPBXOutOfSight(t *testing.T) {
 	inBench(t, trustedPBX, func(t *testing.T, b *bench) {

@@ -231,6 +231,7 @@ type memPBX struct {
 	calls  []call
 	err    error
 	silent bool
+	takes  time.Duration // of a listing
 }
 
 func (p *memPBX) Capabilities() pbx.Capabilities { return p.caps }
@@ -242,6 +243,12 @@ func (p *memPBX) Statuses(context.Context) ([]presence.Status, error) {
 }
 
 func (p *memPBX) Snapshot(context.Context) ([]pbx.User, error) {
+	p.mu.Lock()
+	takes := p.takes
+	p.mu.Unlock()
+	if takes > 0 {
+		time.Sleep(takes)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.calls = append(p.calls, call{at: time.Now(), what: "snapshot"})

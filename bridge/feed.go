@@ -130,10 +130,8 @@ func (f *pbxFeed) takeSnapshot(ctx context.Context) error {
 	}
 	for _, u := range users {
 		id := presence.EndpointID{PBX: f.name, User: u.ID}
-		if member, ok := f.e.ownerOf(id); ok {
-			if epoch, known := epochs[id]; known {
-				f.e.post(ctx, member, EndpointSnapshot{Endpoint: id, State: u.State, Epoch: epoch}, nil)
-			}
+		if member, ok := f.e.ownerOf(id); ok { // one given to a member since the listing began has the epoch 0
+			f.e.post(ctx, member, EndpointSnapshot{Endpoint: id, State: u.State, Epoch: epochs[id]}, nil)
 		}
 	}
 	f.e.metrics.snapshotSeconds.WithLabelValues(f.name).Observe(time.Since(started).Seconds())
