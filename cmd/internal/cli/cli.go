@@ -45,7 +45,8 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(newServe(), newDemo(), newSim(), newConfig(), newUsers(), newMonitors(), newResync(), newNotification(), newVerify(), newVersion())
+	root.AddCommand(newServe(), newDemo(), newSim(), newConfig(), newUsers(), newMonitors(), newResync(), newNotification(), newVerify(), newSetup(), newVersion())
+	tidy(root)
 	return root
 }
 
