@@ -99,12 +99,16 @@ func measure(ctx context.Context, args []string, out, errs io.Writer) (err error
 		err = errors.Join(err, os.RemoveAll(dir))
 	}()
 	b := &bench{dir: dir, profile: *profile, quick: *quick, out: out, say: errs, report: newReport(*quick)}
+	var failed []error
 	for _, p := range all {
 		if !slices.Contains(chosen, p.name) {
 			continue
 		}
-		if err := p.run(ctx, b); err != nil {
-			return fmt.Errorf("%s: %w", p.name, err)
+		if err := p.run(ctx, b); err != nil { // the other parts' figures stand
+			failed = append(failed, fmt.Errorf("%s: %w", p.name, err))
+		}
+		if ctx.Err() != nil {
+			break
 		}
 	}
 	if err := b.report.print(out); err != nil {
@@ -116,9 +120,9 @@ func measure(ctx context.Context, args []string, out, errs io.Writer) (err error
 		}
 	}
 	if *strict && b.report.missed() > 0 {
-		return fmt.Errorf("%d targets are missed", b.report.missed())
+		failed = append(failed, fmt.Errorf("%d targets are missed", b.report.missed()))
 	}
-	return nil
+	return errors.Join(failed...)
 }
 
 func (b *bench) progress(format string, args ...any) {

@@ -26,7 +26,7 @@ const (
 	// shardSize is how many members one monitor can watch (learn:changenotifications-for-presence).
 	shardSize = 650
 	// readyTimeout bounds the way from start to rest.
-	readyTimeout = 3 * time.Minute
+	readyTimeout = 6 * time.Minute
 )
 
 // siteArgs describe a site: the same number of people makes the same people in every process.
