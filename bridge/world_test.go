@@ -483,6 +483,9 @@ func (w *world) believedOwn() presence.Status {
 func (w *world) perform(eff Effect) (conflict bool) {
 	switch e := eff.(type) {
 	case SetTeams:
+		if w.organic().IsOffline() && !w.rec.Teams.WokenWatch { // what it wakes nobody can tell: the record has not heard that they left
+			w.everOnPBX[w.rules.Policy.ForPBX("main", catalogue, w.aggregate(e.Value)).Status.Name] = true
+		}
 		w.setSession(e.Value, w.now.Add(e.Lease))
 	case ClearTeams:
 		w.setSession(presence.Pair{}, time.Time{})
