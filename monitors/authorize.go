@@ -22,14 +22,29 @@ const (
 type Flow struct {
 	ID              string    `json:"id"`
 	UPN             string    `json:"upn"`
+	Method          Method    `json:"method"`
 	State           FlowState `json:"state"`
 	Text            string    `json:"text"`
 	Code            string    `json:"code,omitempty"` // Entra's, where it said one
 	UserCode        string    `json:"user_code,omitempty"`
 	VerificationURI string    `json:"verification_uri,omitempty"`
 	Message         string    `json:"message,omitempty"` // Entra's own, for the person who signs in
+	URL             string    `json:"url,omitempty"`     // where to sign in; whoever has it can end the flow
 	ExpiresAt       time.Time `json:"expires_at,omitzero"`
 }
+
+// Method is how somebody signs a monitor in.
+type Method string
+
+// The methods.
+const (
+	// ByDeviceCode: a code is entered on Entra's page, on whatever machine.
+	ByDeviceCode Method = "device_code"
+	// ByRedirect: whoever ordered it signs in now, in a browser.
+	ByRedirect Method = "redirect"
+	// ByLink: the address is sent to somebody else, who signs in within a day.
+	ByLink Method = "copy_url"
+)
 
 // flow is an authorisation under way or ended. Its fields are under Manager.mu.
 type flow struct {
@@ -37,6 +52,10 @@ type flow struct {
 	started time.Time
 	cancel  context.CancelCauseFunc
 	done    chan struct{} // closed when State is no longer pending
+	wait    func(ctx context.Context) (Authorization, error)
+	// Of a sign-in in a browser. The first answer is taken, any other finds the channel full.
+	signIn  SignIn
+	answers chan Answer
 }
 
 // ErrNotRunning says that an authorisation needs a running Manager, which waits for it.
@@ -45,10 +64,13 @@ var ErrNotRunning = errors.New("monitors: not running")
 // ErrNoSubscriptions says that monitors are of no use in this cloud.
 var ErrNoSubscriptions = errors.New("monitors: this cloud has no presence subscriptions, its members are polled; no monitor is needed")
 
-// Authorize starts the sign-in of a monitor by device code and returns what to show to the person who
-// signs in. How it goes on is asked with [Manager.Authorization] or [Manager.AwaitAuthorization]. A
+// ErrMethod is about a method that does not exist, or that this bridge is not set up for.
+var ErrMethod = errors.New("monitors: this method is not available")
+
+// Authorize starts the sign-in of a monitor and returns what to show to the person who signs in; no method is
+// the device code. How it goes on is asked with [Manager.Authorization] or [Manager.AwaitAuthorization]. A
 // monitor that is authorised already goes on working until the new sign-in has succeeded.
-func (m *Manager) Authorize(ctx context.Context, upn string) (Flow, error) {
+func (m *Manager) Authorize(ctx context.Context, upn string, method Method) (Flow, error) {
 	mo := m.byUPN(upn)
 	if mo == nil {
 		return Flow{}, fmt.Errorf("%w: add it under accounts.monitors of account %s", ErrUnknownMonitor, m.cfg.Account)
@@ -62,27 +84,57 @@ func (m *Manager) Authorize(ctx context.Context, upn string) (Flow, error) {
 	if running == nil {
 		return Flow{}, ErrNotRunning
 	}
-	dc, err := m.cfg.Graph.StartDeviceCode(ctx, upn)
-	if err != nil {
-		return Flow{}, fmt.Errorf("monitors: start the sign-in of %s: %w", mo.id, err)
+	var f *flow
+	var err error
+	switch method {
+	case "", ByDeviceCode:
+		f, err = m.newDeviceFlow(ctx, mo)
+	case ByRedirect, ByLink:
+		f, err = m.newBrowserFlow(ctx, mo, method)
+	default:
+		err = fmt.Errorf("%w: %q: give %s, %s or %s", ErrMethod, method, ByDeviceCode, ByRedirect, ByLink)
 	}
-	flowCtx, cancel := context.WithCancelCause(running)
-	f := &flow{started: time.Now(), cancel: cancel, done: make(chan struct{}), Flow: Flow{
-		ID: rand.Text(), UPN: mo.upn, State: FlowPending, Text: FlowPending.Text(), UserCode: dc.UserCode,
-		VerificationURI: dc.VerificationURI, Message: dc.Message, ExpiresAt: dc.ExpiresAt,
-	}}
-	if !m.enter(f, mo) {
-		cancel(ErrNotRunning)
-		return Flow{}, ErrNotRunning
+	if err != nil {
+		return Flow{}, err
 	}
 	shown := f.Flow
+	if !m.start(running, mo, f) {
+		return Flow{}, ErrNotRunning
+	}
+	m.log.Info("sign-in of a monitor started", "monitor", mo.id, "method", string(f.Method))
+	return shown, nil
+}
+
+func newFlow(mo *monitor, method Method, expires time.Time) *flow {
+	return &flow{started: time.Now(), done: make(chan struct{}), Flow: Flow{
+		ID: rand.Text(), UPN: mo.upn, Method: method, State: FlowPending, Text: FlowPending.Text(), ExpiresAt: expires.UTC(),
+	}}
+}
+
+func (m *Manager) newDeviceFlow(ctx context.Context, mo *monitor) (*flow, error) {
+	dc, err := m.cfg.Graph.StartDeviceCode(ctx, mo.upn)
+	if err != nil {
+		return nil, fmt.Errorf("monitors: start the sign-in of %s: %w", mo.id, err)
+	}
+	f := newFlow(mo, ByDeviceCode, dc.ExpiresAt)
+	f.UserCode, f.VerificationURI, f.Message, f.wait = dc.UserCode, dc.VerificationURI, dc.Message, dc.Wait
+	return f, nil
+}
+
+// start has a goroutine of its own wait for the end of the flow.
+func (m *Manager) start(running context.Context, mo *monitor, f *flow) bool {
+	ctx, cancel := context.WithCancelCause(running)
+	f.cancel = cancel
+	if !m.enter(f, mo) {
+		cancel(ErrNotRunning)
+		return false
+	}
 	go func() {
 		defer m.flowing.Done()
 		defer cancel(nil)
-		m.finish(mo, f, m.signIn(flowCtx, mo, dc))
+		m.finish(ctx, mo, f, m.signIn(ctx, mo, f))
 	}()
-	m.log.Info("sign-in of a monitor started", "monitor", mo.id)
-	return shown, nil
+	return true
 }
 
 // errSuperseded ends an authorisation when a newer one of the same monitor begins.
@@ -96,7 +148,8 @@ func (m *Manager) enter(f *flow, mo *monitor) bool {
 		return false
 	}
 	for id, old := range m.flows {
-		if old.State == FlowPending && old.UPN == f.UPN {
+		if old.State == FlowPending && old.UPN == f.UPN && old != f {
+			old.answers = nil // what comes back now is too late
 			old.cancel(errSuperseded)
 		}
 		if old.State != FlowPending && time.Since(old.started) > flowsKept {
@@ -145,11 +198,13 @@ type ending struct {
 	state FlowState
 	code  string
 	text  string // more than the state's own text
+	// stopped: the process ends, which is no end for a sign-in that is stored.
+	stopped bool
 }
 
 // signIn waits for the person and stores what they bring, if they are the monitor.
-func (m *Manager) signIn(ctx context.Context, mo *monitor, dc DeviceCode) ending {
-	auth, err := dc.Wait(ctx)
+func (m *Manager) signIn(ctx context.Context, mo *monitor, f *flow) ending {
+	auth, err := f.wait(ctx)
 	if err != nil {
 		return endingOf(ctx, err)
 	}
@@ -173,7 +228,7 @@ func endingOf(ctx context.Context, err error) ending {
 		return ending{state: FlowSuperseded}
 	}
 	if ctx.Err() != nil {
-		return ending{state: FlowFailed, text: "the bridge stopped before the sign-in was complete; start again"}
+		return ending{state: FlowFailed, stopped: true, text: "the bridge stopped before the sign-in was complete; start again"}
 	}
 	var a *AuthError
 	if errors.As(err, &a) {
@@ -204,7 +259,7 @@ func causeOf(code string, err error) string {
 // vet decides whether a sign-in may serve as the monitor's.
 func vet(upn string, a Authorization) ending {
 	if canonicalUPN(a.UPN) != upn {
-		return ending{state: FlowWrongUser}
+		return ending{state: FlowWrongUser, text: "it was " + a.UPN + ", and the monitor is " + upn}
 	}
 	if slices.ContainsFunc(a.DirectoryRoles, func(role string) bool { return strings.EqualFold(role, globalAdministrator) }) {
 		return ending{state: FlowAdministrator}
@@ -236,6 +291,7 @@ func (mo *monitor) authorized(ctx context.Context, a Authorization) error {
 		}
 		r.Token, r.ObjectID, r.SignedIn = sealed, a.ObjectID, now
 		r.TenantID, r.ClientID = cfg.TenantID, cfg.ClientID
+		r.SignIn = nil
 		if r.State != StateAuthorized {
 			r.Status = Status{State: StateAuthorized, Since: now}
 		}
@@ -243,9 +299,12 @@ func (mo *monitor) authorized(ctx context.Context, a Authorization) error {
 }
 
 // finish ends a flow and puts an authorised monitor to work.
-func (m *Manager) finish(mo *monitor, f *flow, e ending) {
+func (m *Manager) finish(ctx context.Context, mo *monitor, f *flow, e ending) {
+	if !e.stopped {
+		mo.forgetSignIn(ctx, f.ID)
+	}
 	m.mu.Lock()
-	f.State, f.Code, f.Text, f.UserCode = e.state, e.code, e.state.Text(), ""
+	f.State, f.Code, f.Text, f.UserCode, f.URL, f.signIn = e.state, e.code, e.state.Text(), "", "", SignIn{}
 	if e.text != "" {
 		f.Text += ": " + e.text
 	}

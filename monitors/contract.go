@@ -30,9 +30,40 @@ type Graph interface {
 	Presences(ctx context.Context, ids []string) (map[string]presence.Pair, error)
 	// StartDeviceCode begins an authorisation. Who is to sign in is a hint to the login endpoint, no more.
 	StartDeviceCode(ctx context.Context, upn string) (DeviceCode, error)
+	// SignInURL is where somebody signs in with a browser (authorization code with PKCE).
+	SignInURL(s SignIn, upn string) string
+	// RedeemCode trades what the browser brought back for the sign-in. Errors are [*AuthError].
+	RedeemCode(ctx context.Context, s SignIn, a Answer) (Authorization, error)
 	// Delegated acts as a signed-in user, with refresh tokens kept by store.
 	Delegated(upn string, store TokenStore) Delegated
 }
+
+// SignIn is a sign-in in a browser. State and verifier are secret.
+type SignIn struct {
+	State       string `json:"state"`
+	Verifier    string `json:"verifier"`
+	RedirectURI string `json:"redirect_uri"`
+}
+
+// String tells nothing of it.
+func (SignIn) String() string { return "sign-in in a browser" }
+
+// GoString does not either.
+func (s SignIn) GoString() string { return s.String() }
+
+// Answer is what the browser brought back to the redirect URI: a code, or Entra's reason why there is none.
+type Answer struct {
+	State       string
+	Code        string
+	Error       string
+	Description string
+}
+
+// String tells neither the state nor the code.
+func (Answer) String() string { return "answer of a sign-in" }
+
+// GoString does not either.
+func (a Answer) GoString() string { return a.String() }
 
 // Delegated is Graph as one signed-in monitor sees it.
 type Delegated interface {

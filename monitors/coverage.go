@@ -220,7 +220,8 @@ func (mo *monitor) info(now time.Time) Info {
 		i.SubscriptionID, i.CertificateID, i.Expires, i.Renewed = s.ID, s.Certificate, s.Expires, s.Renewed
 	}
 	if mo.signIn != nil && mo.rec.State != StateAuthorized {
-		i.Status = Status{State: StateAuthorizing, Since: mo.signIn.started, Text: FlowPending.Text()}
+		i.Status = Status{State: StateAuthorizing, Since: mo.signIn.started,
+			Text: FlowPending.Text() + ", until " + mo.signIn.ExpiresAt.UTC().Format(time.RFC3339)}
 	}
 	return i
 }

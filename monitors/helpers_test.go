@@ -150,6 +150,24 @@ func (g *tenant) StartDeviceCode(context.Context, string) (DeviceCode, error) {
 	}, nil
 }
 
+func (g *tenant) SignInURL(s SignIn, upn string) string {
+	return "https://login.test/authorize?state=" + s.State + "&login_hint=" + upn
+}
+
+func (g *tenant) RedeemCode(ctx context.Context, s SignIn, a Answer) (Authorization, error) {
+	g.mu.Lock()
+	g.calls["redeem"]++
+	signIn := g.signIn
+	g.mu.Unlock()
+	if a.Error != "" {
+		return Authorization{}, &AuthError{State: FlowDeclined, Code: a.Error, Err: errors.New(a.Description)}
+	}
+	if len(s.Verifier) < 43 || s.RedirectURI != "https://bridge.example.com/authorize/callback" {
+		return Authorization{}, &AuthError{State: FlowFailed, Text: "a bad request", Err: errNet}
+	}
+	return signIn(ctx)
+}
+
 func (g *tenant) Delegated(upn string, store TokenStore) Delegated {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -334,6 +352,12 @@ func (s *shelf) Put(_ context.Context, account, key string, value []byte, revisi
 	return s.rev, nil
 }
 
+func (s *shelf) with(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f()
+}
+
 func (s *shelf) Get(_ context.Context, account, key string) (Entry, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -495,6 +519,12 @@ func bubble(t *testing.T, monitors int, test func(t *testing.T, w *world)) {
 		for i := range monitors {
 			w.cfg.Monitors = append(w.cfg.Monitors, upn(i))
 		}
+		defer func() { // of a test that failed: virtual time would run on for ever
+			if w.cancel != nil {
+				w.cancel()
+				<-w.done
+			}
+		}()
 		test(t, w)
 		w.stop()
 	})
@@ -520,6 +550,11 @@ func (w *world) start() {
 	cfg.PublicURL, cfg.Metrics = public, w.reg
 	var n atomic.Int64
 	cfg.NewClientState = func() (string, error) { return fmt.Sprint("secret-state-", n.Add(1)), nil }
+	if cfg.NewSignInState == nil {
+		cfg.NewSignInState = func() (string, error) {
+			return fmt.Sprint("secret-sign-in-", time.Now().UnixNano(), "-", n.Add(1)), nil
+		}
+	}
 	cfg.Log = slog.New(slog.NewTextHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelInfo}))
 	var err error
 	w.m, err = New(cfg)
@@ -549,7 +584,7 @@ func (w *world) authorize(i int) Flow {
 		return Authorization{UPN: strings.ToUpper(upn(i)), ObjectID: fmt.Sprint("object-", i), RefreshToken: token, Scopes: []string{"openid", "https://graph.test/presence.read.all"}}, nil
 	}
 	w.graph.mu.Unlock()
-	f, err := w.m.Authorize(w.t.Context(), upn(i))
+	f, err := w.m.Authorize(w.t.Context(), upn(i), ByDeviceCode)
 	require.NoError(w.t, err)
 	f, err = w.m.AwaitAuthorization(w.t.Context(), f.ID)
 	require.NoError(w.t, err)

@@ -33,6 +33,12 @@ type Config struct {
 	PublicURL string
 	// NewClientState makes the secret that Graph repeats in every notification of a subscription.
 	NewClientState func() (string, error)
+	// NewSignInState makes the state that a browser brings back from a sign-in. nil: monitors can only be
+	// authorised by device code.
+	NewSignInState func() (string, error)
+	// SignInTime is how long a sign-in by redirect may take, LinkTime how long a link can be used that is
+	// sent to somebody else. Default 15 min and 24 h.
+	SignInTime, LinkTime time.Duration
 	// PushesReported: every decoded notification is reported with [Manager.Heard]. Then a subscription that
 	// delivers nothing although its members change is made anew; otherwise it would look dead always.
 	PushesReported bool
@@ -63,6 +69,7 @@ func (c *Config) defaults() {
 	}{
 		{&c.SweepInterval, time.Minute}, {&c.PolledInterval, 15 * time.Second}, {&c.Lease, 5 * time.Minute},
 		{&c.JoinDelay, 2 * time.Minute}, {&c.LeaveDelay, time.Hour},
+		{&c.SignInTime, 15 * time.Minute}, {&c.LinkTime, 24 * time.Hour},
 	} {
 		if *d.value <= 0 {
 			*d.value = d.or
@@ -233,6 +240,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	m.running = ctx
 	retired := m.retired
 	m.mu.Unlock()
+	m.resumeSignIns(ctx)
 	g, running := errgroup.WithContext(ctx)
 	if !m.cfg.NoSubscriptions {
 		for _, mo := range m.mons {
@@ -437,6 +445,11 @@ func (m *Manager) Retry(upn string) error {
 
 // ErrUnknownMonitor is wrapped where a monitor is not configured.
 var ErrUnknownMonitor = errors.New("monitors: this monitor is not configured")
+
+// redirectURI is where browsers come back to; customers register it (design: GET /authorize/callback).
+func (m *Manager) redirectURI() string {
+	return strings.TrimRight(m.cfg.PublicURL, "/") + "/authorize/callback"
+}
 
 func (m *Manager) notificationURL() string { return m.url("notifications") }
 func (m *Manager) lifecycleURL() string    { return m.url("lifecycle") }

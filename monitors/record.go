@@ -21,6 +21,9 @@ type record struct {
 	ObjectID string    `json:"object_id,omitempty"`
 	Token    []byte    `json:"token,omitempty"` // sealed refresh token
 	SignedIn time.Time `json:"signed_in,omitzero"`
+	// SignIn is a sign-in in a browser that nobody has finished yet. Whoever brings its state back finishes
+	// it, after a restart of the bridge as well. The write that stores the token takes it away.
+	SignIn *pendingSignIn `json:"sign_in,omitempty"`
 
 	// Shard is the one that Members are, or were; empty if another monitor has taken it over.
 	Shard string `json:"shard,omitempty"`
@@ -31,6 +34,18 @@ type record struct {
 	// Asked is a subscription that was asked for and not yet answered, written before the request: if the
 	// answer is lost with the process, the subscription is known again.
 	Asked *asked `json:"asked,omitempty"`
+}
+
+// pendingSignIn is a sign-in that waits for a browser.
+type pendingSignIn struct {
+	ID      string    `json:"id"`
+	Method  Method    `json:"method"`
+	Sealed  []byte    `json:"sealed"` // a SignIn
+	Started time.Time `json:"started"`
+	Expires time.Time `json:"expires"`
+	// What it was begun for: a sign-in for anything else is worth nothing.
+	TenantID string `json:"tenant_id"`
+	ClientID string `json:"client_id"`
 }
 
 // subscription is one that Graph has confirmed.

@@ -140,7 +140,7 @@ func (s FlowState) Text() string {
 	case FlowDeclined:
 		return "the sign-in was declined; start again when whoever signs in agrees"
 	case FlowExpired:
-		return "the code has expired; start again and enter the new code in time"
+		return "the sign-in has expired, nobody finished it in time; start again"
 	case FlowBadCode:
 		return "Entra does not know the code; start again and enter the code exactly as shown"
 	case FlowWrongUser:

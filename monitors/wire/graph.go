@@ -44,13 +44,31 @@ func (g client) StartDeviceCode(ctx context.Context, upn string) (monitors.Devic
 		UserCode: dc.UserCode, VerificationURI: dc.VerificationURI, Message: dc.Message, ExpiresAt: dc.ExpiresAt,
 		Wait: func(ctx context.Context) (monitors.Authorization, error) {
 			a, err := dc.Wait(ctx)
-			if err != nil {
-				return monitors.Authorization{}, authError(err)
-			}
-			return monitors.Authorization{
-				UPN: a.UPN, ObjectID: a.ObjectID, RefreshToken: a.RefreshToken, Scopes: a.Scopes, DirectoryRoles: a.DirectoryRoles,
-			}, nil
+			return authorization(a, err)
 		},
+	}, nil
+}
+
+// SignInURL is where to sign in with a browser.
+func (g client) SignInURL(s monitors.SignIn, upn string) string {
+	return g.c.AuthCodeURL(graph.AuthCode(s), upn)
+}
+
+// RedeemCode ends such a sign-in.
+func (g client) RedeemCode(ctx context.Context, s monitors.SignIn, a monitors.Answer) (monitors.Authorization, error) {
+	if a.Code == "" || a.Error != "" {
+		return monitors.Authorization{}, authError(graph.RefusedSignIn(a.Error, a.Description))
+	}
+	got, err := g.c.RedeemCode(ctx, graph.AuthCode(s), a.Code)
+	return authorization(got, err)
+}
+
+func authorization(a graph.Authorization, err error) (monitors.Authorization, error) {
+	if err != nil {
+		return monitors.Authorization{}, authError(err)
+	}
+	return monitors.Authorization{
+		UPN: a.UPN, ObjectID: a.ObjectID, RefreshToken: a.RefreshToken, Scopes: a.Scopes, DirectoryRoles: a.DirectoryRoles,
 	}, nil
 }
 

@@ -3,11 +3,13 @@ package wire
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -143,6 +145,7 @@ func (s *site) start() {
 		Account: account, Monitors: []string{one, two, boss}, Graph: Graph(s.client), Store: Store(s.bus.Bucket(bus.Monitors)),
 		Sealer: s.ring, Sink: s.sink, TenantID: s.sim.TenantID, ClientID: s.sim.ClientID, PublicURL: s.public,
 		NewClientState: func() (string, error) { return "a-client-state", nil },
+		NewSignInState: func() (string, error) { return rand.Text(), nil },
 		PolledInterval: time.Second, JoinDelay: 100 * time.Millisecond,
 		Log: slog.New(slog.NewTextHandler(s.t.Output(), nil)), Metrics: prometheus.NewRegistry(),
 	})
@@ -180,7 +183,7 @@ func (s *site) begin(upn string) monitors.Flow {
 	var f monitors.Flow
 	s.eventually("sign-in started", func() bool {
 		var err error
-		f, err = s.m.Authorize(s.t.Context(), upn)
+		f, err = s.m.Authorize(s.t.Context(), upn, monitors.ByDeviceCode)
 		return err == nil
 	})
 	return f
@@ -329,7 +332,8 @@ func TestLostAnswerIsAdopted(t *testing.T) {
 	s.sim.SetFaults(graphsim.None())
 	require.NoError(t, s.m.Retry(one))
 	require.Equal(t, made, s.awaitWatching(5, ""))
-	require.Equal(t, 5, s.sink.takeOwed())
+	owed := 0
+	s.eventually("reads owed", func() bool { owed += s.sink.takeOwed(); return owed == 5 })
 	require.Empty(t, s.info(one).Problem)
 }
 
@@ -395,4 +399,75 @@ func TestWatchedUsersOfAResource(t *testing.T) {
 	}
 	require.Equal(t, []string{a}, watched("communications/presences/"+a))
 	require.Empty(t, watched("communications/presences"))
+}
+
+// browse opens a sign-in page, says who signs in (nobody: refuses), and returns what the browser brings back.
+func (s *site) browse(f monitors.Flow, as string) monitors.Answer {
+	s.t.Helper()
+	pem, err := os.ReadFile(s.caFile)
+	require.NoError(s.t, err)
+	pool := x509.NewCertPool()
+	require.True(s.t, pool.AppendCertsFromPEM(pem))
+	browser := &http.Client{
+		Transport:     &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	defer browser.CloseIdleConnections()
+	says := url.Values{"as": {as}}
+	if as == "" {
+		says = url.Values{"deny": {"1"}}
+	}
+	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, f.URL+"&"+says.Encode(), nil)
+	require.NoError(s.t, err)
+	resp, err := browser.Do(req)
+	require.NoError(s.t, err)
+	require.NoError(s.t, resp.Body.Close())
+	back, err := resp.Location()
+	require.NoError(s.t, err)
+	q := back.Query()
+	return monitors.Answer{State: q.Get("state"), Code: q.Get("code"), Error: q.Get("error"), Description: q.Get("error_description")}
+}
+
+func (s *site) beginBy(upn string, method monitors.Method) monitors.Flow {
+	s.t.Helper()
+	var f monitors.Flow
+	s.eventually("sign-in started", func() bool {
+		var err error
+		f, err = s.m.Authorize(s.t.Context(), upn, method)
+		return err == nil
+	})
+	return f
+}
+
+func TestSignInWithABrowser(t *testing.T) {
+	s := newSite(t)
+	s.m.SetMembers(s.people(5))
+	finish := func(f monitors.Flow, as string) monitors.Flow {
+		t.Helper()
+		end, err := s.m.FinishSignIn(t.Context(), s.browse(f, as))
+		require.NoError(t, err)
+		return end
+	}
+	require.Equal(t, monitors.FlowWrongUser, finish(s.beginBy(one, monitors.ByRedirect), two).State)
+	require.Equal(t, monitors.FlowAdministrator, finish(s.beginBy(boss, monitors.ByRedirect), boss).State)
+	require.Equal(t, monitors.FlowDeclined, finish(s.beginBy(one, monitors.ByRedirect), "").State)
+	s.sim.FailTokens(one, 50076)
+	end := finish(s.beginBy(one, monitors.ByRedirect), one)
+	require.Equal(t, monitors.FlowFailed, end.State)
+	require.Equal(t, "AADSTS50076", end.Code)
+	s.sim.FailTokens(one, 0)
+
+	// The link outlives the process.
+	f := s.beginBy(one, monitors.ByLink)
+	s.stop()
+	s.start()
+	s.m.SetMembers(s.people(5))
+	s.eventually("sign-in resumed", func() bool { _, found := s.m.Authorization(f.ID); return found })
+	require.Equal(t, monitors.FlowAuthorized, finish(f, one).State)
+	s.awaitWatching(5, "")
+
+	s.sim.Consent([]string{"Presence.ReadWrite.All", "User.Read.All"}, []string{"User.Read", "offline_access", "openid", "profile"})
+	end = finish(s.beginBy(two, monitors.ByRedirect), two)
+	require.Contains(t, end.Text, "Presence.Read.All", "the scope that is missing is named")
+	require.NotEqual(t, monitors.FlowAuthorized, end.State)
 }

@@ -85,7 +85,7 @@ func (a *account) carryOut(ctx context.Context, c command) (reply, error) {
 	case "monitors":
 		return reply{Monitors: a.monitorList()}, nil
 	case "authorize":
-		f, err := a.monitors.Authorize(ctx, c.Key)
+		f, err := a.monitors.Authorize(ctx, c.Key, monitors.ByDeviceCode)
 		switch {
 		case errors.Is(err, monitors.ErrUnknownMonitor):
 			return reply{}, fail("not_found", "%s is not among the account's monitors: add it to accounts[%s].monitors and restart", c.Key, a.name)
