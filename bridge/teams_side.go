@@ -37,6 +37,9 @@ func (s *step) teamsPushed(e TeamsPushed) {
 	t.Mark = e.Mark
 	if s.pushNeedsRead(e.Pair) {
 		t.ReadOwed = true
+		if e.Pair.IsOffline() && t.Assertion != nil { // R5; past the fence a read may show what our session woke
+			t.WokenOwed, t.WokenWatch = true, true
+		}
 		t.epoch++ // a read under way may be older than this news
 		s.arrived(e.Arrived)
 		return
@@ -263,7 +266,8 @@ func (s *step) firstInTeams(want policy.TeamsWant) {
 		t.because(ReasonAlreadyShows)
 	case want.Class != presence.ClassCall && organic && policy.OfPair(t.Organic) >= policy.OfClass(want.Class):
 		t.because(ReasonOutranked)
-	case !s.teamsJustRead && (t.Shown.IsOffline() || t.Shown.IsUnknown()): // R5
+	case !s.teamsJustRead && (t.Shown.IsOffline() || t.Shown.IsUnknown() || t.OrganicState == OrganicHidden):
+		// R5; what an assertion of ours that has just ended hid, or woke, is as good as unknown
 		t.ReadOwed = true
 		t.because(ReasonAwaitRead)
 		if !t.Purge {
