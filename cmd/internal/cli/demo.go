@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"fmt"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -17,6 +19,11 @@ func newDemo() *cobra.Command {
 			"Ctrl-C. It ends with letting things settle and comparing every member on both sides with what policy says; the exit\n" +
 			"status is 1 if anybody is wrong.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			for name, d := range map[string]time.Duration{"duration": cfg.Duration, "settle": cfg.Settle} {
+				if d < 0 {
+					return fmt.Errorf("--%s %s: a time cannot be negative", name, d)
+				}
+			}
 			cfg.Out, cfg.Version = cmd.OutOrStdout(), Version()
 			if f, ok := cfg.Out.(*os.File); ok {
 				cfg.Screen = term.IsTerminal(int(f.Fd()))

@@ -106,16 +106,13 @@ func showCode(out io.Writer, a *api.Authorization) error {
 
 // accountOfMonitor is the account asked for, or the one that has the monitor.
 func (r *remote) accountOfMonitor(cmd *cobra.Command, upn string) (string, error) {
-	if r.account != "" {
-		return r.account, nil
-	}
 	c, err := r.client()
 	if err != nil {
 		return "", err
 	}
 	accounts, err := r.accounts(cmd, c)
-	if err != nil {
-		return "", err
+	if err != nil || r.account != "" {
+		return r.account, err
 	}
 	for _, account := range accounts {
 		list, err := c.Monitors(cmd.Context(), account)

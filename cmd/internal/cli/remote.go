@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -48,6 +49,9 @@ func (r *remote) client() (*client.Client, error) {
 	case url == "" || tokenFile == "":
 		return nil, errors.New("say which bridge: --config FILE, or --url URL with --token-file FILE")
 	}
+	if !strings.Contains(url, "://") {
+		return nil, fmt.Errorf("--url %s: write it in full, for example http://127.0.0.1:8080", url)
+	}
 	token, err := config.ReadSecret(tokenFile)
 	if err != nil {
 		return nil, fmt.Errorf("admin token: %w; the bridge makes it on its first start", err)
@@ -57,9 +61,6 @@ func (r *remote) client() (*client.Client, error) {
 
 // accounts are the account asked for, or all.
 func (r *remote) accounts(cmd *cobra.Command, c *client.Client) ([]string, error) {
-	if r.account != "" {
-		return []string{r.account}, nil
-	}
 	list, err := c.Accounts(cmd.Context())
 	if err != nil {
 		return nil, err
@@ -68,7 +69,14 @@ func (r *remote) accounts(cmd *cobra.Command, c *client.Client) ([]string, error
 	for _, a := range list {
 		names = append(names, a.Name)
 	}
-	return names, nil
+	switch {
+	case r.account == "":
+		return names, nil
+	case slices.Contains(names, r.account):
+		return []string{r.account}, nil
+	default:
+		return nil, fmt.Errorf("there is no account %q: use --account %s", r.account, strings.Join(names, " or "))
+	}
 }
 
 // member finds a member in the account asked for, or in whichever has one.
@@ -159,6 +167,10 @@ func usersList(cmd *cobra.Command, r *remote, text string) error {
 	if r.json {
 		return writeJSON(cmd.OutOrStdout(), all)
 	}
+	if len(rows) == 1 {
+		_, err := fmt.Fprintln(cmd.OutOrStdout(), "no members")
+		return err
+	}
 	return table(cmd.OutOrStdout(), rows)
 }
 
@@ -224,7 +236,7 @@ func memberRows(account string, m *api.Member) [][]string {
 		}
 		rows = append(rows, []string{"  asserted by us", fmt.Sprintf("%s (%s) since %s, because of %s%s", a.Value, a.Phase, stamp(a.Since), a.From, masked)})
 	}
-	rows = append(rows, []string{"  because", strings.Join(m.Teams.Because, ", ")})
+	rows = append(rows, []string{"  because", inWords(m.Teams.Because)})
 	rows = appendPending(rows, m.Teams.Pending)
 	for i := range m.Endpoints {
 		ep := &m.Endpoints[i]
@@ -239,10 +251,15 @@ func memberRows(account string, m *api.Member) [][]string {
 		if o := ep.Override; o != nil {
 			rows = append(rows, []string{"  overridden", fmt.Sprintf("the person chose by hand at %s, over %s", stamp(o.Since), o.Of)})
 		}
-		rows = append(rows, []string{"  because", strings.Join(ep.Because, ", ")})
+		rows = append(rows, []string{"  because", inWords(ep.Because)})
 		rows = appendPending(rows, ep.Pending)
 	}
 	return rows
+}
+
+// inWords writes reasons as a person would.
+func inWords(because []string) string {
+	return strings.ReplaceAll(strings.Join(because, ", "), "_", " ")
 }
 
 func appendPending(rows [][]string, pending []string) [][]string {

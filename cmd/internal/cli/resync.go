@@ -37,6 +37,8 @@ func resync(cmd *cobra.Command, r *remote, member string) error {
 		if account, _, err = r.member(cmd, c, member); err != nil {
 			return err
 		}
+	} else if _, err := r.accounts(cmd, c); err != nil {
+		return err
 	}
 	job, err := c.Resync(cmd.Context(), account, member)
 	if id, running := client.RunningJob(err); running {
@@ -75,7 +77,7 @@ func showJob(out io.Writer, j *api.Job) error {
 			rows = append(rows, []string{fmt.Sprintf("... and %d more (--json lists them)", j.ChangedCount-changesShown)})
 			break
 		}
-		rows = append(rows, []string{or(ch.UPN, ch.Member), ch.Side, ch.Before + " -> " + ch.After, ch.Reason})
+		rows = append(rows, []string{or(ch.UPN, ch.Member), ch.Side, ch.Before + " -> " + ch.After, inWords([]string{ch.Reason})})
 	}
 	if err := table(out, rows); err != nil {
 		return err

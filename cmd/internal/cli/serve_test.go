@@ -10,6 +10,7 @@ import (
 )
 
 func TestServeUntilSIGTERM(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, "contoso", 2, 1)
 	file, c := serving(t, s)
 	require.Equal(t, 0, c.terminate(t), c.err.String())
@@ -102,6 +103,7 @@ func TestMisspelt(t *testing.T) {
 	require.Contains(t, bad(t, "demo", "--members", "0"), "--members")
 	require.Contains(t, bad(t, "demo", "--members", "many"), "members")
 	require.Contains(t, bad(t, "demo", "--duration", "-3s"), "--duration")
+	require.Contains(t, bad(t, "demo", "--settle", "-3s"), "--settle")
 	require.Contains(t, bad(t, "sim", "graph", "--faults", "many"), "none, some or cruel")
 	require.Contains(t, bad(t, "sim", "pbx", "--faults", "many"), "none, some or cruel")
 	require.Contains(t, bad(t, "sim", "pbx", "--listen", "nowhere"), "--listen")

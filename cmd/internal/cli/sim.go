@@ -77,7 +77,7 @@ func simGraph(cmd *cobra.Command, s *simFlags) error {
 		Faults: faults, Delivery: graphsim.Delivery{AllowHTTP: true},
 	})
 	if err != nil {
-		return err
+		return fmt.Errorf("--listen %s: %w", s.listen, err)
 	}
 	if !s.hands {
 		sim.Live(graphsim.PeopleConfig{Seed: s.seed, Rate: s.rate, Start: true})
@@ -130,7 +130,7 @@ func simPBX(cmd *cobra.Command, s *simFlags) error {
 	people := sims.People(s.members, s.domain)
 	sim, err := pbxsim.Start(pbxsim.Config{Addr: s.listen, UserList: sims.Phones(people), Seed: s.seed, Faults: faults})
 	if err != nil {
-		return err
+		return fmt.Errorf("--listen %s: %w", s.listen, err)
 	}
 	if !s.hands {
 		if _, err := sim.NewPeople(pbxsim.PeopleConfig{Rate: s.rate, Seed: s.seed}); err != nil {
