@@ -31,6 +31,9 @@ func batches() int {
 	if n, err := strconv.Atoi(os.Getenv("BRIDGE_HISTORIES")); err == nil {
 		return n
 	}
+	if testing.Short() { // under the race detector: a step has no concurrency of its own
+		return 1
+	}
 	return 6
 }
 
