@@ -26,6 +26,7 @@ import (
 	"presencebridge/monitors"
 	"presencebridge/monitors/wire"
 	"presencebridge/webhook"
+	"presencebridge/webhook/signin"
 )
 
 // account is everything that one tenant needs, in the process that owns it.
@@ -103,13 +104,13 @@ func (a *account) buildEngine() error {
 		a.pbxs = append(a.pbxs, conn)
 		pbxs[p.Name] = bridge.PBX{
 			Connector: conn, WritesPerSecond: p.WritesPerSecond, SnapshotInterval: p.SnapshotInterval,
-			Settle: p.Settle, Timeout: p.Timeout,
+			Settle: literal(p.Settle), Timeout: p.Timeout,
 		}
 	}
 	cfg := bridge.Config{
 		Account: a.name, Store: recordStore{bucket: a.app.bus.Bucket(bus.State), account: a.name, loaded: func() { a.restart = true }}, Teams: t, PBX: pbxs,
 		Rules: bridge.Rules{
-			Policy: pol, Lease: a.cfg.Lease, TeamsSettle: a.cfg.Teams.Settle, HoldDown: a.cfg.HoldDown, LandGrace: a.cfg.WriteGrace,
+			Policy: pol, Lease: a.cfg.Lease, TeamsSettle: literal(a.cfg.Teams.Settle), HoldDown: literal(a.cfg.HoldDown), LandGrace: a.cfg.WriteGrace,
 		},
 		TeamsWrites: a.cfg.Budgets.Writes, TeamsWriteRate: a.graph.WriteRate, ReadWindow: a.app.opts.ReadWindow, OnSnapshot: a.onSnapshot,
 		Log: a.app.log, Metrics: a.app.registry,
@@ -123,6 +124,9 @@ func (a *account) buildEngine() error {
 	a.engine, err = bridge.New(cfg)
 	return err
 }
+
+// literal keeps a configured 0, which means none, apart from the engine's zero value, which means its default.
+func literal(d time.Duration) time.Duration { return max(d, time.Nanosecond) }
 
 // accountPolicy is the configured policy, or the preset of the first PBX's type.
 func accountPolicy(cfg *config.Account) (*policy.Policy, error) {
@@ -172,6 +176,7 @@ func (a *account) buildMonitors() error {
 		Sealer: a.app.keys, Sink: sink{a}, TenantID: a.cfg.Graph.TenantID, ClientID: a.cfg.Graph.ClientID,
 		PublicURL:       a.app.opts.Config.PublicURL,
 		NewClientState:  func() (string, error) { return webhook.NewClientState(a.app.webhook, a.name) },
+		NewSignInState:  func() (string, error) { return signin.NewState(a.app.webhook, a.name) },
 		NoSubscriptions: !a.graph.Cloud().Subscriptions, SweepInterval: a.cfg.Sweep.Interval,
 		PolledInterval: a.cfg.Sweep.PolledInterval, Lease: a.cfg.Lease, PushesReported: true, Log: a.app.log, Metrics: a.app.registry,
 	})
