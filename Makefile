@@ -15,7 +15,7 @@ BIN      := $(CURDIR)/bin
 FOLDERS  := bridge cmd deploy graph monitors webhook
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test race lint fmt bench microbench fuzz vuln deploy-check clean
+.PHONY: help run build test race lint fmt bench microbench fuzz explore vuln deploy-check clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -29,8 +29,8 @@ build: ## bin/presence-bridge, static
 test: ## all tests; those that need a server that is not installed say so and are skipped, unless CI=true
 	$(GO) test $(TESTFLAGS) ./...
 
-race: ## all tests under the race detector
-	$(GO) test -race -p $(RACEPROCS) $(TESTFLAGS) ./...
+race: ## all tests under the race detector, the long ones shortened
+	$(GO) test -race -short -p $(RACEPROCS) $(TESTFLAGS) ./...
 
 lint: $(BIN)/golangci-lint ## gofmt and golangci-lint
 	@bad=$$(gofmt -l $(FOLDERS)); if [ -n "$$bad" ]; then echo "not gofmt-ed: $$bad" >&2; exit 1; fi
@@ -47,6 +47,9 @@ microbench: ## the packages' own benchmarks (BENCH=regexp, BENCHPKG=./package)
 
 fuzz: ## every fuzz target for FUZZTIME each
 	@.ci/fuzz '$(FUZZTIME)'
+
+explore: ## every interleaving of the engine's small worlds, larger than in the tests
+	EXPLORE=large $(GO) test -count=1 -timeout 4h -v -run '^TestWorlds$$' ./bridge/explore
 
 vuln: $(BIN)/govulncheck ## known vulnerabilities that the code reaches; needs the vulnerability database, so not part of CI
 	$(BIN)/govulncheck ./...

@@ -113,6 +113,7 @@ func layers() []struct{ from, to []string } {
 		{[]string{"bridge/presence"}, nil},
 		{[]string{"bridge"}, []string{"bridge/policy", "bridge/pbx"}},
 		{[]string{"bridge/policy", "bridge/pbx"}, nil},
+		{[]string{"bridge/explore"}, []string{"bridge", "bridge/policy", "bridge/pbx"}},
 		{[]string{"bridge/bus", "bridge/keyring"}, nil},
 		{[]string{"bridge/directory"}, []string{"bridge/pbx"}},
 		{[]string{"bridge/teams"}, []string{"graph", "bridge"}},
