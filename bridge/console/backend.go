@@ -22,9 +22,9 @@ type Backend interface {
 	Member(ctx context.Context, account, key string) (api.Member, error)
 	// Monitors lists the monitors of an account, by UPN.
 	Monitors(ctx context.Context, account string) ([]api.Monitor, error)
-	// Authorize begins a sign-in by device code for a configured monitor and returns as soon as there
-	// is a code. What becomes of it goes on after ctx ends.
-	Authorize(ctx context.Context, account, upn string) (api.Authorization, error)
+	// Authorize begins a sign-in for a configured monitor and returns as soon as there is a code or an
+	// address; no method is the device code. What becomes of it goes on after ctx ends.
+	Authorize(ctx context.Context, account, upn string, method api.Method) (api.Authorization, error)
 	// Authorization says how a sign-in stands: at once, or, while it is pending, when it no longer
 	// is, or after wait, or when ctx ends, whichever comes first; in none of these cases is that
 	// an error.

@@ -2,6 +2,7 @@ package console
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -118,7 +119,7 @@ func (b *memBackend) Monitors(_ context.Context, account string) ([]api.Monitor,
 	return b.monitors[account], b.account(account)
 }
 
-func (b *memBackend) Authorize(_ context.Context, account, upn string) (api.Authorization, error) {
+func (b *memBackend) Authorize(_ context.Context, account, upn string, method api.Method) (api.Authorization, error) {
 	if err := b.account(account); err != nil {
 		return api.Authorization{}, err
 	}
@@ -126,6 +127,10 @@ func (b *memBackend) Authorize(_ context.Context, account, upn string) (api.Auth
 	defer b.mu.Unlock()
 	a := api.Authorization{ID: fmt.Sprintf("flow/%d", len(b.auths)), Account: account, UPN: upn, State: api.AuthorizationPending, Message: "waiting for the sign-in",
 		UserCode: "ABCD-EFGH", VerificationURI: "https://microsoft.com/devicelogin", ExpiresAt: when}
+	a.Method = cmp.Or(method, api.ByDeviceCode)
+	if a.Method != api.ByDeviceCode {
+		a.UserCode, a.VerificationURI, a.URL = "", "", "https://login.example/authorize?state=x"
+	}
 	b.auths[a.ID] = a
 	return a, nil
 }
@@ -158,7 +163,7 @@ func (b *memBackend) settle(id, state, message string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	a := b.auths[id]
-	b.auths[id] = api.Authorization{ID: id, Account: a.Account, UPN: a.UPN, State: state, Message: message}
+	b.auths[id] = api.Authorization{ID: id, Account: a.Account, UPN: a.UPN, Method: a.Method, State: state, Message: message}
 	close(b.news)
 	b.news = make(chan struct{})
 }

@@ -22,8 +22,8 @@ func (c *Console) listMonitors(ctx echo.Context) error {
 	return ctx.JSON(http.StatusOK, api.Monitors{Monitors: list(monitors)})
 }
 
-// authorize begins a sign-in. The code in the answer is for a person to enter, and whoever enters it signs
-// the monitor in: it is shown to who holds the token, and never logged.
+// authorize begins a sign-in. The code or address in the answer is for a person, and whoever has it signs the
+// monitor in: it is shown to who holds the token, and never logged.
 func (c *Console) authorize(ctx echo.Context) error {
 	account, err := param(ctx, "account")
 	if err != nil {
@@ -33,7 +33,11 @@ func (c *Console) authorize(ctx echo.Context) error {
 	if err != nil {
 		return err
 	}
-	a, err := c.cfg.Backend.Authorize(ctx.Request().Context(), account, upn)
+	var in api.AuthorizeRequest
+	if err := decode(ctx, &in); err != nil {
+		return err
+	}
+	a, err := c.cfg.Backend.Authorize(ctx.Request().Context(), account, upn, in.Method)
 	if err != nil {
 		return err
 	}

@@ -90,6 +90,11 @@ func TestClientAuthorizes(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, api.AuthorizationDone, a.State)
 
+	a, err = c.AuthorizeBy(t.Context(), "contoso", "presence1@contoso.com", api.ByLink)
+	require.NoError(t, err)
+	require.Equal(t, api.ByLink, a.Method)
+	require.NotEmpty(t, a.URL)
+
 	ctx, cancel := context.WithCancel(t.Context())
 	a, err = c.Authorize(ctx, "contoso", "presence1@contoso.com")
 	require.NoError(t, err)

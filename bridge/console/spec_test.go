@@ -21,13 +21,13 @@ func TestSpecAndTypesAgree(t *testing.T) {
 		"Members": reflect.TypeFor[api.Members](), "Member": reflect.TypeFor[api.Member](), "Teams": reflect.TypeFor[api.Teams](),
 		"Endpoint": reflect.TypeFor[api.Endpoint](), "Assertion": reflect.TypeFor[api.Assertion](), "Override": reflect.TypeFor[api.Override](),
 		"Monitors": reflect.TypeFor[api.Monitors](), "Monitor": reflect.TypeFor[api.Monitor](), "Subscription": reflect.TypeFor[api.Subscription](),
-		"Authorization": reflect.TypeFor[api.Authorization](), "ResyncRequest": reflect.TypeFor[api.ResyncRequest](),
+		"Authorization": reflect.TypeFor[api.Authorization](), "AuthorizeRequest": reflect.TypeFor[api.AuthorizeRequest](), "ResyncRequest": reflect.TypeFor[api.ResyncRequest](),
 		"Scope": reflect.TypeFor[api.Scope](), "Jobs": reflect.TypeFor[api.Jobs](), "Job": reflect.TypeFor[api.Job](),
 		"Change": reflect.TypeFor[api.Change](), "Problem": reflect.TypeFor[api.Problem](),
 		"Pair": reflect.TypeFor[presence.Pair](), "Status": reflect.TypeFor[presence.Status](),
 	}
 	schemas := loadDoc(t).Components.Schemas
-	require.ElementsMatch(t, slices.Collect(maps.Keys(types)), slices.DeleteFunc(slices.Collect(maps.Keys(schemas)), func(s string) bool { return s == "Coverage" }))
+	require.ElementsMatch(t, slices.Collect(maps.Keys(types)), slices.DeleteFunc(slices.Collect(maps.Keys(schemas)), func(s string) bool { return s == "Coverage" || s == "Method" }))
 	for name, typ := range types {
 		var all, always []string
 		for i := range typ.NumField() {
@@ -50,6 +50,7 @@ func TestSpecKnowsEveryValue(t *testing.T) {
 	} {
 		require.ElementsMatch(t, want, schemas["Job"].Value.Properties[name].Value.Enum)
 	}
+	require.ElementsMatch(t, []any{string(api.ByDeviceCode), string(api.ByRedirect), string(api.ByLink)}, schemas["Method"].Value.Enum)
 	require.ElementsMatch(t, []any{"pushed", "polled", "excluded", "unmatched"}, schemas["Coverage"].Value.Enum)
 	require.ElementsMatch(t, []any{"", "idle", "ringing", "in-call", "on-hold", "offline"}, schemas["Endpoint"].Value.Properties["line"].Value.Enum)
 	require.EqualValues(t, api.MaxChanges, *schemas["Job"].Value.Properties["changed"].Value.MaxItems)

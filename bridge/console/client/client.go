@@ -117,10 +117,15 @@ func (c *Client) Monitors(ctx context.Context, account string) ([]api.Monitor, e
 	return out.Monitors, err
 }
 
-// Authorize begins a sign-in for a monitor. The answer says which code its user must enter where.
+// Authorize begins a sign-in for a monitor by device code. The answer says which code its user must enter where.
 func (c *Client) Authorize(ctx context.Context, account, upn string) (api.Authorization, error) {
+	return c.AuthorizeBy(ctx, account, upn, api.ByDeviceCode)
+}
+
+// AuthorizeBy begins a sign-in for a monitor. The answer says where to sign in, and with which code.
+func (c *Client) AuthorizeBy(ctx context.Context, account, upn string, method api.Method) (api.Authorization, error) {
 	var out api.Authorization
-	err := c.call(ctx, http.MethodPost, at("accounts", account, "monitors", upn, "authorize"), nil, 0, &out)
+	err := c.call(ctx, http.MethodPost, at("accounts", account, "monitors", upn, "authorize"), api.AuthorizeRequest{Method: method}, 0, &out)
 	return out, err
 }
 

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,6 +26,7 @@ import (
 	"presencebridge/cmd/internal/config"
 	"presencebridge/graph/notify"
 	"presencebridge/webhook"
+	"presencebridge/webhook/signin"
 )
 
 // closeTimeout bounds the draining of the bus at the end.
@@ -235,7 +237,12 @@ func (a *App) newReceiver() (*webhook.Receiver, error) {
 	for i := range cfg.Accounts {
 		names = append(names, cfg.Accounts[i].Name)
 	}
+	callback, err := signin.New(signin.Config{Key: a.webhook, Finish: (&backend{app: a}).finishSignIn, Log: a.log})
+	if err != nil {
+		return nil, err
+	}
 	return webhook.New(webhook.Config{
+		Routes:   []webhook.Route{{Method: http.MethodGet, Path: signin.Path, Handler: callback}},
 		Accounts: names, Key: a.webhook, Store: a.bus, MaxBody: int64(cfg.Webhook.MaxBody), Deadline: cfg.Webhook.Deadline,
 		MaxInFlight:     max(webhook.DefaultMaxInFlight, int64(cfg.Webhook.MaxBody)),
 		CertificateFile: cfg.TLS.CertificateFile, KeyFile: cfg.TLS.KeyFile, Log: a.log, Metrics: a.registry,

@@ -121,8 +121,8 @@ func (b *backend) Monitors(ctx context.Context, account string) ([]api.Monitor, 
 }
 
 // Authorize implements console.Backend.
-func (b *backend) Authorize(ctx context.Context, account, upn string) (api.Authorization, error) {
-	r, err := b.ask(ctx, account, command{Op: "authorize", Key: upn})
+func (b *backend) Authorize(ctx context.Context, account, upn string, method api.Method) (api.Authorization, error) {
+	r, err := b.ask(ctx, account, command{Op: "authorize", Key: upn, Method: method})
 	if err != nil || r.Authorization == nil {
 		return api.Authorization{}, err
 	}

@@ -10,6 +10,7 @@ import (
 	"presencebridge/bridge/console"
 	"presencebridge/bridge/console/client/api"
 	"presencebridge/monitors"
+	"presencebridge/webhook/signin"
 )
 
 // command is what an administrator orders, on its way to the owner of the account (cmd.v1.<account>).
@@ -17,6 +18,8 @@ type command struct {
 	Op     string               `json:"op"`
 	Key    string               `json:"key,omitempty"` // a member's id, UPN or mail; a monitor's UPN; an id of a sign-in or job
 	Query  *console.MemberQuery `json:"query,omitempty"`
+	Method api.Method           `json:"method,omitempty"` // of a sign-in
+	Answer *signin.Answer       `json:"answer,omitempty"` // what a browser brought back from one
 	WaitMS int64                `json:"wait_ms,omitempty"`
 	Since  int                  `json:"since,omitempty"` // changes of a resync that were told already
 }
@@ -85,14 +88,10 @@ func (a *account) carryOut(ctx context.Context, c command) (reply, error) {
 	case "monitors":
 		return reply{Monitors: a.monitorList()}, nil
 	case "authorize":
-		f, err := a.monitors.Authorize(ctx, c.Key, monitors.ByDeviceCode)
-		switch {
-		case errors.Is(err, monitors.ErrUnknownMonitor):
-			return reply{}, fail("not_found", "%s is not among the account's monitors: add it to accounts[%s].monitors and restart", c.Key, a.name)
-		case err != nil:
-			return reply{}, fail("unavailable", "the sign-in could not be started: %v", err)
-		}
-		return reply{Authorization: a.authorization(f)}, nil
+		f, err := a.monitors.Authorize(ctx, c.Key, monitors.Method(c.Method))
+		return a.signInStarted(c.Key, f, err)
+	case "sign_in":
+		return a.finishSignIn(ctx, c.Answer)
 	case "authorization":
 		return a.awaitAuthorization(ctx, c)
 	case "resync":
@@ -126,9 +125,9 @@ func (a *account) awaitAuthorization(ctx context.Context, c command) (reply, err
 }
 
 func (a *account) authorization(f monitors.Flow) *api.Authorization {
-	out := &api.Authorization{ID: f.ID, Account: a.name, UPN: f.UPN, State: string(f.State), Message: f.Text}
+	out := &api.Authorization{ID: f.ID, Account: a.name, UPN: f.UPN, Method: api.Method(f.Method), State: string(f.State), Code: f.Code, Message: f.Text}
 	if f.State == monitors.FlowPending {
-		out.UserCode, out.VerificationURI, out.ExpiresAt = f.UserCode, f.VerificationURI, f.ExpiresAt
+		out.UserCode, out.VerificationURI, out.URL, out.ExpiresAt = f.UserCode, f.VerificationURI, f.URL, f.ExpiresAt
 	}
 	return out
 }

@@ -2,9 +2,7 @@ package cli
 
 import (
 	"fmt"
-	"io"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -21,12 +19,7 @@ func newMonitors() *cobra.Command {
 			Use: "list", Short: "List the monitors and their subscriptions", Args: cobra.NoArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error { return monitorsList(cmd, r) },
 		},
-		&cobra.Command{
-			Use: "authorize UPN", Short: "Sign a monitor in by device code", Args: cobra.ExactArgs(1),
-			Long: "Prints an address and a code. Whoever knows the monitor's password opens the address, enters the code and signs in\n" +
-				"as the monitor. The command waits and says what became of it.",
-			RunE: func(cmd *cobra.Command, args []string) error { return monitorsAuthorize(cmd, r, args[0]) },
-		},
+		newAuthorize(r),
 	)
 	return cmd
 }
@@ -61,47 +54,6 @@ func monitorsList(cmd *cobra.Command, r *remote) error {
 		return writeJSON(cmd.OutOrStdout(), byAccount)
 	}
 	return table(cmd.OutOrStdout(), rows)
-}
-
-func monitorsAuthorize(cmd *cobra.Command, r *remote, upn string) error {
-	c, err := r.client()
-	if err != nil {
-		return err
-	}
-	account, err := r.accountOfMonitor(cmd, upn)
-	if err != nil {
-		return err
-	}
-	auth, err := c.Authorize(cmd.Context(), account, upn)
-	if err != nil {
-		return err
-	}
-	out := cmd.OutOrStdout()
-	if auth.Pending() {
-		if err := showCode(out, &auth); err != nil {
-			return err
-		}
-		if auth, err = c.AwaitAuthorization(cmd.Context(), auth); err != nil {
-			return err
-		}
-	}
-	if r.json {
-		if err := writeJSON(out, auth); err != nil {
-			return err
-		}
-	} else if _, err := fmt.Fprintf(out, "%s: %s\n", auth.State, auth.Message); err != nil {
-		return err
-	}
-	if auth.State != api.AuthorizationDone {
-		return errSilent
-	}
-	return nil
-}
-
-func showCode(out io.Writer, a *api.Authorization) error {
-	_, err := fmt.Fprintf(out, "Open   %s\nEnter  %s\nSign in as %s within %s.\n\nWaiting ...\n",
-		a.VerificationURI, a.UserCode, a.UPN, time.Until(a.ExpiresAt).Round(time.Minute))
-	return err
 }
 
 // accountOfMonitor is the account asked for, or the one that has the monitor.

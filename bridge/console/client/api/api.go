@@ -150,18 +150,37 @@ const AuthorizationPending = "pending"
 // AuthorizationDone is the state of one that succeeded.
 const AuthorizationDone = "authorized"
 
-// Authorization is a sign-in for a monitor by device code.
+// Method is how a monitor is signed in.
+type Method string
+
+// The methods.
+const (
+	ByDeviceCode Method = "device_code" // a code is entered on Microsoft's page, on whatever machine
+	ByRedirect   Method = "redirect"    // whoever ordered it opens URL now, within 15 min
+	ByLink       Method = "copy_url"    // URL is sent to somebody else, who opens it within a day
+)
+
+// AuthorizeRequest is the body of the requests that begin a sign-in. It may be absent.
+type AuthorizeRequest struct {
+	Method Method `json:"method,omitempty"` // empty: device_code
+}
+
+// Authorization is a sign-in for a monitor.
 type Authorization struct {
 	ID      string `json:"id"`
 	Account string `json:"account"`
 	UPN     string `json:"upn"`
+	Method  Method `json:"method"`
 	// State is pending, authorized, declined, expired, or another word for how it failed.
 	State   string `json:"state"`
-	Message string `json:"message"` // the state in a sentence, with the remedy if it failed
+	Code    string `json:"code,omitempty"` // Microsoft's, where it failed, such as AADSTS53003
+	Message string `json:"message"`        // the state in a sentence, with the remedy if it failed
 	// UserCode is what the person enters at VerificationURI, until ExpiresAt. Only while pending.
-	UserCode        string    `json:"user_code,omitempty"`
-	VerificationURI string    `json:"verification_uri,omitempty"`
-	ExpiresAt       time.Time `json:"expires_at,omitzero"`
+	UserCode        string `json:"user_code,omitempty"`
+	VerificationURI string `json:"verification_uri,omitempty"`
+	// URL is where the person signs in, until ExpiresAt; good once. Only while pending.
+	URL       string    `json:"url,omitempty"`
+	ExpiresAt time.Time `json:"expires_at,omitzero"`
 }
 
 // Pending tells whether there is something to wait for.

@@ -16,7 +16,7 @@ func TestAbsentMembers(t *testing.T) {
 		"no time is no member":  {PBX{Name: "main", Type: "micollab"}, `{"name":"main","type":"micollab","connected":false}`},
 		"a time is in UTC":      {Override{Of: "x", Since: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}, `{"of":"x","since":"2026-01-02T03:04:05Z"}`},
 		"every account":         {Scope{}, `{}`},
-		"a sign-in that failed": {Authorization{ID: "1", Account: "a", UPN: "u", State: "declined", Message: "m"}, `{"id":"1","account":"a","upn":"u","state":"declined","message":"m"}`},
+		"a sign-in that failed": {Authorization{ID: "1", Account: "a", UPN: "u", Method: ByLink, State: "declined", Message: "m"}, `{"id":"1","account":"a","upn":"u","method":"copy_url","state":"declined","message":"m"}`},
 		"the last page":         {Members{Members: []Member{}}, `{"members":[],"next":""}`},
 		"a problem":             {Problem{Type: "about:blank", Title: "T", Status: 400}, `{"type":"about:blank","title":"T","status":400}`},
 	} {
