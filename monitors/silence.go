@@ -13,9 +13,10 @@ import (
 // changed between two reads must have been pushed. If the push has not come within Graph's own
 // latency, that is a miss.
 //
-// One miss is proof when the subscription has delivered nothing else since: then it is made anew.
-// Single misses beside pushes that do come are Graph losing one; only many of them condemn the
-// subscription. So a healthy but slow one stays.
+// One miss is proof when the subscription has delivered nothing at all since the read that showed it:
+// then it is made anew. What it delivered before that read may have been before its death. Single
+// misses beside pushes that do come are Graph losing one; only many of them condemn the subscription.
+// So a healthy but slow one stays.
 
 const (
 	// pushLatency is Graph's greatest delay of a presence notification
@@ -107,7 +108,7 @@ func (m *Manager) missed(x suspect, now time.Time) {
 	if _, live := mo.live(now); !isWatched(live, x.id) {
 		return
 	}
-	mo.missed(x.since, now)
+	mo.missed(x, now)
 }
 
 func isWatched(sorted []string, id string) bool {
@@ -116,18 +117,18 @@ func isWatched(sorted []string, id string) bool {
 }
 
 // missed decides what a miss means for the subscription.
-func (mo *monitor) missed(since, now time.Time) {
+func (mo *monitor) missed(x suspect, now time.Time) {
 	mo.mu.Lock()
 	defer mo.mu.Unlock()
 	sub := mo.rec.Subscription
-	if sub == nil || sub.Created.After(since) {
+	if sub == nil || sub.Created.After(x.since) {
 		return // the push was another subscription's to send
 	}
 	h := &mo.hearing
 	mo.m.metrics.misses.Inc()
 	h.roll(now)
 	h.misses++
-	dead := h.last.Before(since.Add(-readLag))
+	dead := h.last.Before(x.due.Add(-pushLatency))
 	lossy := h.misses >= missesLeast && float64(h.misses) >= missesShare*float64(h.misses+h.pushes)
 	if h.silent || !dead && !lossy || now.Before(h.until) {
 		return
