@@ -95,16 +95,16 @@ func checkSpace(s *site) []Check {
 		return []Check{failed(name, "embedded", "name a folder that can be read", "%v", s.freeErr)}
 	case s.free < int64(n.MinFree):
 		return []Check{failed(name, "embedded", "make room on the disk of data_dir, or move data_dir",
-			"%s are free, less than nats.min_free (%s): every notification is answered with 503", bytes(s.free), n.MinFree)}
+			"%s are free, less than nats.min_free (%s): every notification is answered with 503", size(s.free), n.MinFree)}
 	case s.free < int64(n.MinFree)+int64(n.MaxStore)-s.used:
 		return []Check{warning(name, "embedded", "make room on the disk of data_dir, or lower nats.max_store",
-			"%s are free and %s are in use; nats.max_store (%s) would not fit above nats.min_free (%s)", bytes(s.free), bytes(s.used), n.MaxStore, n.MinFree)}
+			"%s are free and %s are in use; nats.max_store (%s) would not fit above nats.min_free (%s)", size(s.free), size(s.used), n.MaxStore, n.MinFree)}
 	}
-	return []Check{ok(name, "embedded", "%s are free; nats.max_store is %s, nats.min_free %s", bytes(s.free), n.MaxStore, n.MinFree)}
+	return []Check{ok(name, "embedded", "%s are free; nats.max_store is %s, nats.min_free %s", size(s.free), n.MaxStore, n.MinFree)}
 }
 
-// bytes is a number of bytes for people to read.
-func bytes(n int64) string {
+// size is a number of bytes for people to read.
+func size(n int64) string {
 	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
 	f, i := float64(n), 0
 	for f >= 1024 && i < len(units)-1 {

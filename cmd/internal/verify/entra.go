@@ -111,6 +111,9 @@ func tokenRemedy(err error) string {
 	case "credential_unreadable", "credential_unusable":
 		return "correct client_secret_file or certificate_file"
 	}
+	if e.Status == 0 && e.Kind == graph.Refused {
+		return "see the check of the login endpoint"
+	}
 	switch e.Kind {
 	case graph.Transient, graph.Throttled:
 		return "let this machine reach the login endpoint, and try again"
