@@ -56,8 +56,12 @@ func (v *validator) graph(a *Account, path string, apps seen) {
 		v.unique(apps, key, path+".client_id", "is used with the same tenant at %s", "one application in one tenant serves one account: its budgets and its presence sessions cannot be shared")
 	}
 	v.credentials(g, path)
-	v.endpoint(path+".endpoints.login", g.Endpoints.Login)
-	v.endpoint(path+".endpoints.graph", g.Endpoints.Graph)
+	if u := v.endpoint(path+".endpoints.login", g.Endpoints.Login); u != nil && strings.Trim(u.Path, "/") != "" {
+		v.add(path+".endpoints.login", fmt.Sprintf("has the path %q", u.Path), "give it as https://host[:port], the tenant is added")
+	}
+	if u := v.endpoint(path+".endpoints.graph", g.Endpoints.Graph); u != nil && strings.HasSuffix(strings.TrimRight(u.Path, "/"), "/v1.0") {
+		v.add(path+".endpoints.graph", "ends with /v1.0", "leave the version out, it is added")
+	}
 	v.pair(path+".endpoints.login", g.Endpoints.Login, path+".endpoints.graph", g.Endpoints.Graph)
 	if g.Endpoints.CAFile != "" && g.Endpoints.Login == "" && g.Endpoints.Graph == "" {
 		v.add(path+".endpoints.ca_file", "is given without addresses", "give endpoints.login and endpoints.graph, or remove it")
@@ -79,14 +83,20 @@ func (v *validator) credentials(g *Graph, path string) {
 	}
 }
 
-// endpoint checks an override; the token library takes HTTPS only.
-func (v *validator) endpoint(path, text string) {
+// endpoint checks an override; the token library takes HTTPS only. It returns nil for one that is absent or wrong.
+func (v *validator) endpoint(path, text string) *url.URL {
 	if text == "" {
-		return
+		return nil
 	}
-	if u, ok := v.url(path, text); ok && u.Scheme != "https" {
+	u, ok := v.url(path, text)
+	if !ok {
+		return nil
+	}
+	if u.Scheme != "https" {
 		v.add(path, "must begin with https://", "tokens are only sent over HTTPS; give the simulator's authority as endpoints.ca_file")
+		return nil
 	}
+	return u
 }
 
 func (v *validator) monitors(a *Account, path string) {

@@ -199,6 +199,8 @@ func TestRefused(t *testing.T) {
 		{"graph", "certificate_password_file: a", "is given without certificate_file"},
 		{"graph", "certificate_password: hunter2", "put it into a file and name that with certificate_password_file"},
 		{"graph", "endpoints: {login: 'http://127.0.0.1:1', graph: 'https://127.0.0.1:2'}", "endpoints.login: must begin with https://"},
+		{"graph", "endpoints: {login: 'https://127.0.0.1:1/entra', graph: 'https://127.0.0.1:2/x/'}", "endpoints.login: has the path \"/entra\""},
+		{"graph", "endpoints: {login: 'https://127.0.0.1:1/', graph: 'https://127.0.0.1:2/v1.0/'}", "endpoints.graph: ends with /v1.0"},
 		{"graph", "endpoints: {login: 'https://127.0.0.1:1'}", "endpoints.graph: is missing"},
 		{"graph", "endpoints: {ca_file: a}", "endpoints.ca_file: is given without addresses"},
 		{"pbx", "token: hunter2", "pbx[0].token: secrets are not written"},
