@@ -66,11 +66,26 @@ func ParseWord(s string) (string, bool) {
 	return s, false
 }
 
-// ParsePair reads Graph's two words, whatever their casing.
+// ParsePair reads Graph's two words, whatever their casing and, since Graph's current page lists some of them in the
+// other column (learn:api/resources/presence), whichever of the two names the activity: inACall/busy is Busy/InACall.
 func ParsePair(availability, activity string) Pair {
 	av, _ := ParseWord(availability)
-	ac, _ := ParseWord(activity)
+	ac, known := ParseWord(activity)
+	if implied, ok := implies(av); ok && known {
+		return Pair{Availability: implied, Activity: av}
+	}
 	return Pair{Availability: av, Activity: ac}
+}
+
+// implies is the availability that goes with a word which is an activity only.
+func implies(word string) (string, bool) {
+	switch word {
+	case InACall, InAConferenceCall, InAMeeting:
+		return Busy, true
+	case Presenting, Focusing, UrgentInterruptionsOnly:
+		return DoNotDisturb, true
+	}
+	return "", false
 }
 
 // ParsePairString reads the form "Busy/InACall", or "DoNotDisturb", which means both words alike.

@@ -44,3 +44,11 @@ func TestParseLineAndKind(t *testing.T) {
 	require.False(t, ok)
 	require.Equal(t, KindCustom, k, "what nobody can classify is left alone")
 }
+
+func TestParsePairWithTheColumnsMixed(t *testing.T) {
+	require.Equal(t, Pair{Busy, InACall}, ParsePair("inACall", "busy"))
+	require.Equal(t, Pair{Busy, InAMeeting}, ParsePair("InAMeeting", "InAMeeting"))
+	require.Equal(t, Pair{DoNotDisturb, Presenting}, ParsePair("presenting", "doNotDisturb"))
+	require.Equal(t, Pair{DoNotDisturb, Focusing}, ParsePair("focusing", "focusing"))
+	require.Equal(t, Pair{Available, OutOfOffice}, ParsePair("available", "outOfOffice"))
+}
