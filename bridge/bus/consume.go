@@ -80,6 +80,9 @@ func (b *Bus) Consume(ctx context.Context, account string, estimate func(body []
 	for _, o := range opts {
 		o(c)
 	}
+	for _, r := range []GapReason{GapExpired, GapUnknown} { // an alert on the first one needs the zero before it
+		b.metrics.gaps.WithLabelValues(account, string(r))
+	}
 	return c.run(ctx)
 }
 
