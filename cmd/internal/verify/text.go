@@ -11,7 +11,7 @@ import (
 const (
 	textWidth = 118 // columns
 	nameWidth = 18  // least columns of the names
-	nameMost  = 44
+	nameMost  = 44  // columns; a longer one gets a line of its own
 )
 
 // WriteText writes the report for people: grouped by account, aligned, what is wrong with its remedy.
@@ -38,14 +38,20 @@ func (r *Report) summary() string {
 			count[c.Result]++
 		}
 	}
-	return fmt.Sprintf("%d ok, %d skipped, %d warnings, %d failed", count[OK], count[Skipped], count[Warning], count[Failed])
+	warnings := "warnings"
+	if count[Warning] == 1 {
+		warnings = "warning"
+	}
+	return fmt.Sprintf("%d ok, %d skipped, %d %s, %d failed", count[OK], count[Skipped], count[Warning], warnings, count[Failed])
 }
 
 func writeGroup(b *strings.Builder, title string, checks []Check) {
 	b.WriteString(title + "\n")
 	width := nameWidth
 	for _, c := range checks {
-		width = min(max(width, utf8.RuneCountInString(label(c))), nameMost)
+		if n := utf8.RuneCountInString(label(c)); n <= nameMost {
+			width = max(width, n)
+		}
 	}
 	for _, c := range checks {
 		indent := 2 + 8 + 1 + width + 2
