@@ -213,10 +213,11 @@ func userFilter(filter string) (func(*person) bool, bool) {
 	}, true
 }
 
-// application is what the directory says about the app registration: when its secret ends.
+// application is what the directory says about the app registration: when its secret ends, and where sign-ins may lead.
+// Without registered redirect URIs the simulator accepts any, and does not show the platform at all.
 func (c *call) application() map[string]any {
 	s := c.sim
-	return map[string]any{
+	out := map[string]any{
 		"id": servicePrincipalID("object/" + s.ClientID), "appId": s.ClientID, "displayName": "Presence bridge (simulated)",
 		"passwordCredentials": []map[string]any{{
 			"keyId": servicePrincipalID("secret/" + s.ClientID), "displayName": "secret", "hint": s.ClientSecret[:min(3, len(s.ClientSecret))],
@@ -225,6 +226,10 @@ func (c *call) application() map[string]any {
 		}},
 		"keyCredentials": c.certificates(),
 	}
+	if len(s.cfg.RedirectURIs) > 0 {
+		out["web"] = map[string]any{"redirectUris": s.cfg.RedirectURIs}
+	}
+	return out
 }
 
 // certificates are the registered ones, as keyCredentials.

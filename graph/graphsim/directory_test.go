@@ -109,6 +109,15 @@ func TestSecretExpiryCanBeRead(t *testing.T) {
 	require.Equal(t, 403, x.call("GET", "/v1.0/applications", x.appToken(), nil).status)
 }
 
+func TestRedirectURIsCanBeRead(t *testing.T) {
+	path := func(x *tenant) string { return "/v1.0/applications(appId='" + x.ClientID + "')" }
+	x := two(t, func(c *Config) { c.RedirectURIs = []string{"https://bridge.example.com/authorize/callback"} })
+	web := x.call("GET", path(x), x.appToken(), nil).json["web"].(map[string]any)
+	require.Equal(t, []any{"https://bridge.example.com/authorize/callback"}, web["redirectUris"])
+	x = two(t, func(*Config) {})
+	require.NotContains(t, x.call("GET", path(x), x.appToken(), nil).json, "web", "any is accepted")
+}
+
 func TestSameSeedSameTenant(t *testing.T) {
 	a, b := newTenant(t, Config{Users: 5, Seed: 4}), newTenant(t, Config{Users: 5, Seed: 4, Faults: Cruel()})
 	require.Equal(t, a.Users(), b.Users())
