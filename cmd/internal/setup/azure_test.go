@@ -123,7 +123,7 @@ esac
 // nothing is there yet.
 func TestScriptRuns(t *testing.T) {
 	dir := t.TempDir()
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "az"), []byte(az), 0o700)) //nolint:gosec // it is a program
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "az"), []byte(az), 0o700))
 	out := bash(t, dir, printed(t, FormatCLI))
 	calls, err := os.ReadFile(filepath.Join(dir, "calls"))
 	require.NoError(t, err)

@@ -254,6 +254,6 @@ func TestDurabilityOfACluster(t *testing.T) {
 
 func TestConfigurationRemarks(t *testing.T) {
 	w := newWorld(t)
-	require.NoError(t, os.Chmod(w.dir+"/secret", 0o644)) //nolint:gosec // that is what is remarked on
+	require.NoError(t, os.Chmod(w.dir+"/secret", 0o644))
 	expect(t, w.run(), "configuration", "accounts[0].graph.client_secret_file", Warning, "every user", "chmod o-r")
 }
