@@ -212,6 +212,9 @@ func (m *Manager) signIn(ctx context.Context, mo *monitor, f *flow) ending {
 		return e
 	}
 	for n := 1; ; n++ {
+		if mo.isLeaving() {
+			return ending{state: FlowFailed, text: "the monitor was removed"}
+		}
 		err := mo.authorized(ctx, auth)
 		if err == nil {
 			return ending{state: FlowAuthorized}
@@ -226,6 +229,9 @@ func (m *Manager) signIn(ctx context.Context, mo *monitor, f *flow) ending {
 func endingOf(ctx context.Context, err error) ending {
 	if errors.Is(context.Cause(ctx), errSuperseded) {
 		return ending{state: FlowSuperseded}
+	}
+	if errors.Is(context.Cause(ctx), errRemoved) {
+		return ending{state: FlowFailed, text: "the monitor was removed"}
 	}
 	if ctx.Err() != nil {
 		return ending{state: FlowFailed, stopped: true, text: "the bridge stopped before the sign-in was complete; start again"}
@@ -286,6 +292,9 @@ func (mo *monitor) authorized(ctx context.Context, a Authorization) error {
 	}
 	cfg, now := mo.m.cfg, time.Now()
 	return mo.change(ctx, func(r *record) {
+		if r.State == StateRetired {
+			return // removed meanwhile
+		}
 		if r.TenantID != cfg.TenantID || r.ClientID != cfg.ClientID {
 			r.Subscription, r.Asked = nil, nil
 		}

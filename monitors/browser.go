@@ -123,7 +123,7 @@ func (mo *monitor) forgetSignIn(ctx context.Context, id string) {
 
 // resumeSignIns goes on waiting for the sign-ins that were under way when the bridge stopped.
 func (m *Manager) resumeSignIns(running context.Context) {
-	for _, mo := range m.mons {
+	for _, mo := range m.active() {
 		mo.mu.Lock()
 		p := mo.rec.SignIn
 		mo.mu.Unlock()

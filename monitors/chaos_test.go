@@ -45,7 +45,7 @@ func (c *chaos) step() {
 	case 6:
 		c.graph.kill(owner(c.rng.IntN(3)))
 	case 7: // the password of a monitor was changed
-		token, err := c.m.mons[c.rng.IntN(3)].LoadRefreshToken(c.t.Context())
+		token, err := c.m.active()[c.rng.IntN(3)].LoadRefreshToken(c.t.Context())
 		require.NoError(c.t, err)
 		c.graph.with(func() { c.graph.tokens[token] = false })
 	case 8:
@@ -80,7 +80,7 @@ func (c *chaos) safe() {
 	for _, i := range c.m.Monitors() {
 		require.LessOrEqual(c.t, i.Wanted, shard.Max)
 	}
-	for _, mo := range c.m.mons {
+	for _, mo := range c.m.active() {
 		mo.mu.Lock()
 		for _, id := range mo.want {
 			require.Empty(c.t, places[id], "in two shards")

@@ -73,6 +73,8 @@ type Delegated interface {
 	// (learn:api/subscription-list).
 	ListSubscriptions(ctx context.Context) ([]Subscription, error)
 	DeleteSubscription(ctx context.Context, id string) error
+	// Refresh fetches a token afresh, and so checks that the sign-in and the application are accepted.
+	Refresh(ctx context.Context) error
 }
 
 // TokenStore keeps one monitor's refresh token; each use brings a new one.

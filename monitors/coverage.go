@@ -111,7 +111,7 @@ func covered(c presence.Coverage, why Why, text string) Cover {
 // usable counts the authorised monitors.
 func (m *Manager) usable() int {
 	n := 0
-	for _, mo := range m.mons {
+	for _, mo := range m.active() {
 		mo.mu.Lock()
 		if mo.rec.State == StateAuthorized {
 			n++
@@ -142,7 +142,7 @@ func (m *Manager) Sums() Sums {
 	defer m.mu.Unlock()
 	s := Sums{
 		Members: len(m.members), ByCoverage: map[presence.Coverage]int{}, ByWhy: map[Why]int{},
-		MonitorsConfigured: len(m.mons), MonitorsUsable: m.usable(), Spares: m.lastPlan.spares,
+		MonitorsConfigured: len(m.active()), MonitorsUsable: m.usable(), Spares: m.lastPlan.spares,
 		MonitorsNeeded: shard.Need(m.lastPlan.wanted),
 	}
 	if m.cfg.NoSubscriptions {
@@ -184,6 +184,7 @@ type Info struct {
 	ID  string `json:"id"`
 	UPN string `json:"upn"`
 	Status
+	Added          bool      `json:"added,omitempty"`  // not configured, but added since
 	Problem        Problem   `json:"problem,omitzero"` // of an authorised monitor without subscription
 	Shard          string    `json:"shard,omitempty"`
 	Members        int       `json:"members"` // pushed through it now
@@ -199,7 +200,7 @@ type Info struct {
 // Monitors lists the configured monitors, then the retired ones.
 func (m *Manager) Monitors() []Info {
 	m.mu.Lock()
-	mons := slices.Concat(m.mons, m.retired)
+	mons := slices.Concat(m.active(), m.retired)
 	m.mu.Unlock()
 	out := make([]Info, 0, len(mons))
 	for _, mo := range mons {
@@ -213,7 +214,7 @@ func (mo *monitor) info(now time.Time) Info {
 	mo.mu.Lock()
 	defer mo.mu.Unlock()
 	i := Info{
-		ID: mo.id, UPN: mo.upn, Status: mo.rec.Status, Problem: mo.problem, Shard: mo.wantShard,
+		ID: mo.id, UPN: mo.upn, Status: mo.rec.Status, Added: mo.rec.Added, Problem: mo.problem, Shard: mo.wantShard,
 		Members: len(live), Wanted: len(mo.want), Heard: mo.hearing.last, SignedIn: mo.rec.SignedIn,
 	}
 	if s := mo.rec.Subscription; s != nil {

@@ -12,7 +12,7 @@ func (m *Manager) handOver(from *monitor) bool {
 	if !m.known.Load() {
 		return false
 	}
-	for _, heir := range m.mons {
+	for _, heir := range m.active() {
 		if heir != from && heir.free() {
 			members := from.bequeath()
 			if len(members) == 0 {

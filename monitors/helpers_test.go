@@ -240,6 +240,11 @@ func (g *tenant) expiration(asked time.Time) time.Time {
 	return asked
 }
 
+func (d *signedIn) Refresh(ctx context.Context) error {
+	_, err := d.enter(ctx, "refresh")
+	return err
+}
+
 func (d *signedIn) RenewSubscription(ctx context.Context, id string, until time.Time) (Subscription, error) {
 	landed, err := d.enter(ctx, "renew")
 	d.g.mu.Lock()

@@ -135,12 +135,17 @@ type Manager struct {
 
 	mu       sync.Mutex // before a monitor's mu
 	members  []Member   // by id
-	mons     []*monitor // configured ones, in the order of the configuration
-	retired  []*monitor // stored ones that are not configured any more
+	retired  []*monitor // stored ones that are not configured any more, or were removed
 	flows    map[string]*flow
 	running  context.Context // of Run; nil before and after
 	flowing  sync.WaitGroup  // flows under way
 	lastPlan plan
+
+	// mons are the configured monitors, in the order of the configuration, and those that were added since.
+	// The slice is replaced under mu and never changed.
+	mons     atomic.Pointer[[]*monitor]
+	joins    chan *monitor // to Run, which has them run
+	changing sync.Mutex    // held while a monitor is added or removed; before mu
 
 	certMu sync.Mutex
 	certs  []certificate
@@ -159,10 +164,13 @@ func New(cfg Config) (*Manager, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	m := &Manager{cfg: cfg, log: cfg.Log.With("account", cfg.Account), ops: make(chan struct{}, callsAtOnce), flows: map[string]*flow{}}
+	m := &Manager{cfg: cfg, log: cfg.Log.With("account", cfg.Account), ops: make(chan struct{}, callsAtOnce), flows: map[string]*flow{},
+		joins: make(chan *monitor)}
+	mons := make([]*monitor, 0, len(cfg.Monitors))
 	for _, upn := range cfg.Monitors {
-		m.mons = append(m.mons, newMonitor(m, upn))
+		mons = append(mons, newMonitor(m, upn))
 	}
+	m.mons.Store(&mons)
 	m.metrics = newMetrics(m)
 	m.sweep = newSweeper(m)
 	if cfg.Metrics != nil {
@@ -172,6 +180,9 @@ func New(cfg Config) (*Manager, error) {
 	}
 	return m, nil
 }
+
+// active are the monitors that are configured or were added, and not removed.
+func (m *Manager) active() []*monitor { return *m.mons.Load() }
 
 // Prepare reads the stored monitors and certificates and makes the first certificate, so that
 // [Manager.DecryptionKeys] is complete. Run does it too; calling it again does nothing.
@@ -194,9 +205,10 @@ func (m *Manager) Prepare(ctx context.Context) error {
 
 func (m *Manager) loadMonitors(ctx context.Context) error {
 	byID := map[string]*monitor{}
-	for _, mo := range m.mons {
+	for _, mo := range m.active() {
 		byID[mo.id] = mo
 	}
+	mons := slices.Clone(m.active())
 	var retired []*monitor
 	err := m.cfg.Store.All(ctx, m.cfg.Account, func(e Entry) error {
 		if e.Key == certificatesKey {
@@ -213,9 +225,16 @@ func (m *Manager) loadMonitors(ctx context.Context) error {
 		mo, configured := byID[e.Key]
 		if !configured {
 			mo = newMonitor(m, rec.UPN)
-			retired = append(retired, mo)
 		}
-		mo.load(rec, e.Revision, configured)
+		active := configured && !rec.Removed || rec.Added
+		switch {
+		case !active:
+			mons = slices.DeleteFunc(mons, func(x *monitor) bool { return x == mo })
+			retired = append(retired, mo)
+		case !configured:
+			mons = append(mons, mo)
+		}
+		mo.load(rec, e.Revision, configured, active)
 		return nil
 	})
 	if err != nil {
@@ -224,6 +243,7 @@ func (m *Manager) loadMonitors(ctx context.Context) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.retired = retired
+	m.mons.Store(&mons)
 	return nil
 }
 
@@ -243,9 +263,10 @@ func (m *Manager) Run(ctx context.Context) error {
 	m.resumeSignIns(ctx)
 	g, running := errgroup.WithContext(ctx)
 	if !m.cfg.NoSubscriptions {
-		for _, mo := range m.mons {
+		for _, mo := range m.active() {
 			g.Go(func() error { return mo.run(running) })
 		}
+		g.Go(func() error { return m.takeIn(running, g) })
 	}
 	for _, mo := range retired {
 		g.Go(func() error { return mo.retire(running) })
@@ -301,7 +322,7 @@ func (m *Manager) replan() {
 	defer m.version.Add(1)
 	if !m.known.Load() {
 		// The stored lists hold until the directory is known.
-		for _, mo := range m.mons {
+		for _, mo := range m.active() {
 			mo.wake()
 		}
 		return
@@ -321,7 +342,7 @@ func (m *Manager) replan() {
 	}
 	defer m.forgetTaken(a)
 	now := time.Now()
-	for _, mo := range m.mons {
+	for _, mo := range m.active() {
 		s := given[mo.id]
 		mo.assign(s.ID, s.Members, now)
 		for _, id := range s.Members {
@@ -335,7 +356,7 @@ func (m *Manager) replan() {
 
 // forgetTaken ends the claims to shards that went to other monitors. mu is held.
 func (m *Manager) forgetTaken(a shard.Assignment) {
-	for _, mo := range m.mons {
+	for _, mo := range m.active() {
 		if id := mo.remembers(); id != "" && a.Carrier[id] != "" {
 			mo.forget()
 		}
@@ -347,9 +368,9 @@ func (m *Manager) forgetTaken(a shard.Assignment) {
 // a monitor merely remembers comes last, and is no claim to a shard that another one has. mu is held.
 func (m *Manager) present() ([]shard.Shard, []shard.Monitor) {
 	var usable, dead, remembered []shard.Shard
-	carriers := make([]shard.Monitor, len(m.mons))
+	carriers := make([]shard.Monitor, len(m.active()))
 	taken, memory := map[string]bool{}, map[int]bool{}
-	for i, mo := range m.mons {
+	for i, mo := range m.active() {
 		c, s, isMemory := mo.carrier()
 		c.Usable = c.Usable && !m.cfg.NoSubscriptions
 		carriers[i] = c
@@ -412,7 +433,7 @@ func (m *Manager) bySubscription(id string) *monitor {
 	if id == "" {
 		return nil
 	}
-	for _, mo := range m.mons {
+	for _, mo := range m.active() {
 		mo.mu.Lock()
 		found := mo.rec.Subscription != nil && strings.EqualFold(mo.rec.Subscription.ID, id)
 		mo.mu.Unlock()
@@ -424,7 +445,7 @@ func (m *Manager) bySubscription(id string) *monitor {
 }
 
 func (m *Manager) byUPN(upn string) *monitor {
-	for _, mo := range m.mons {
+	for _, mo := range m.active() {
 		if mo.id == ID(upn) {
 			return mo
 		}
@@ -439,9 +460,18 @@ func (m *Manager) Retry(upn string) error {
 	if mo == nil {
 		return fmt.Errorf("%w: add it under accounts.monitors of account %s", ErrUnknownMonitor, m.cfg.Account)
 	}
+	mo.mu.Lock()
+	state := mo.rec.State
+	mo.mu.Unlock()
+	if state == StateUnset || state == StateNeedsUpdate {
+		return fmt.Errorf("%w: %s", ErrNotSignedIn, authorize)
+	}
 	mo.retryNow()
 	return nil
 }
+
+// ErrNotSignedIn says that there is nothing to try again: somebody has to sign in first.
+var ErrNotSignedIn = errors.New("monitors: nobody has signed in for this monitor and application")
 
 // ErrUnknownMonitor is wrapped where a monitor is not configured.
 var ErrUnknownMonitor = errors.New("monitors: this monitor is not configured")

@@ -251,7 +251,7 @@ func TestDeadMonitorsMembersGoToTheSpare(t *testing.T) {
 		w.graph.mu.Lock()
 		clear(w.graph.tokens) // all tokens were revoked …
 		for _, s := range []int{1, 2} {
-			token, err := w.m.mons[s].LoadRefreshToken(t.Context())
+			token, err := w.m.active()[s].LoadRefreshToken(t.Context())
 			require.NoError(t, err)
 			w.graph.tokens[token] = true // … but these
 		}

@@ -99,10 +99,7 @@ func (c *metrics) collectMonitors(gauge gaugeFunc) {
 	now := time.Now()
 	byState := map[State]int{}
 	live, first := 0, time.Duration(0)
-	c.m.mu.Lock()
-	mons := c.m.mons
-	c.m.mu.Unlock()
-	for _, mo := range mons {
+	for _, mo := range c.m.active() {
 		i := mo.info(now)
 		byState[i.State]++
 		if i.Members == 0 {

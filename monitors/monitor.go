@@ -57,6 +57,9 @@ type monitor struct {
 	bequeathed bool     // another monitor is taking the shard over; the subscription stays until then
 	testator   *monitor // whose shard this one is taking over
 	hearing    hearing
+	// See members.go.
+	leaving bool          // run is to retire it
+	gone    chan struct{} // closed when that is done
 }
 
 // Problem is what keeps an authorised monitor from having its subscription; it is tried again.
@@ -68,21 +71,23 @@ type Problem struct {
 }
 
 func newMonitor(m *Manager, upn string) *monitor {
-	mo := &monitor{m: m, id: ID(upn), upn: canonicalUPN(upn), kick: make(chan struct{}, 1)}
+	mo := &monitor{m: m, id: ID(upn), upn: canonicalUPN(upn), kick: make(chan struct{}, 1), gone: make(chan struct{})}
 	mo.rec = record{UPN: mo.upn, Status: unset()}
 	mo.delegated = m.cfg.Graph.Delegated(mo.upn, mo)
 	return mo
 }
 
 // load takes over what was stored. The stored list is where the assignment begins.
-func (mo *monitor) load(rec record, rev uint64, configured bool) {
+func (mo *monitor) load(rec record, rev uint64, configured, active bool) {
 	mo.mu.Lock()
 	defer mo.mu.Unlock()
 	mo.rec, mo.rev = rec, rev
 	m := mo.m.cfg
 	switch {
-	case rec.State == StateRetired && configured:
-		mo.note(func(r *record) { *r = record{UPN: r.UPN, Status: unset()} })
+	case !active && !configured && rec.Removed:
+		mo.note(func(r *record) { r.Removed = false }) // configured again, it is a monitor again
+	case rec.State == StateRetired && active:
+		mo.note(func(r *record) { *r = record{UPN: r.UPN, Added: r.Added, Status: unset()} })
 	case rec.Token != nil && (rec.TenantID != m.TenantID || rec.ClientID != m.ClientID):
 		mo.note(func(r *record) {
 			r.Subscription, r.Asked = nil, nil // another application's
@@ -123,7 +128,7 @@ func (mo *monitor) carrier() (c shard.Monitor, s shard.Shard, remembered bool) {
 	mo.mu.Lock()
 	defer mo.mu.Unlock()
 	s = shard.Shard{ID: mo.wantShard, Members: mo.want, Stale: mo.rec.Subscription == nil || !mo.changedAt.IsZero()}
-	c = shard.Monitor{ID: mo.id, Usable: mo.rec.State == StateAuthorized}
+	c = shard.Monitor{ID: mo.id, Usable: mo.rec.State == StateAuthorized && !mo.leaving}
 	if c.Usable && s.ID == "" && mo.rec.Shard != "" {
 		s = shard.Shard{ID: mo.rec.Shard, Members: mo.rec.Members, Stale: mo.rec.Subscription == nil}
 		remembered = true
@@ -249,6 +254,10 @@ func (mo *monitor) run(ctx context.Context) error {
 		pending := mo.tryFlush(ctx)
 		mo.mu.Lock()
 		now := time.Now()
+		if mo.leaving {
+			mo.mu.Unlock()
+			return mo.leave(ctx)
+		}
 		act, wake := decide(mo.view(), now)
 		if act == actNone && !now.Before(mo.retryAt) && mo.rec.State == StateAuthorized {
 			mo.failures, mo.problem = 0, Problem{} // what failed need not be done any more

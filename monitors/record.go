@@ -25,6 +25,10 @@ type record struct {
 	// it, after a restart of the bridge as well. The write that stores the token takes it away.
 	SignIn *pendingSignIn `json:"sign_in,omitempty"`
 
+	// Added: it is a monitor although it is not configured. Removed: it is none although it is configured.
+	Added   bool `json:"added,omitempty"`
+	Removed bool `json:"removed,omitempty"`
+
 	// Shard is the one that Members are, or were; empty if another monitor has taken it over.
 	Shard string `json:"shard,omitempty"`
 	// Members are whom the subscription watches; without one, whom the last one watched: a restart

@@ -275,6 +275,32 @@ func (mo *monitor) probe(ctx context.Context) error {
 	return nil
 }
 
+// dropAll deletes the monitor's subscription, also one whose answer never came.
+func (mo *monitor) dropAll(ctx context.Context) error {
+	if err := mo.drop(ctx); err != nil {
+		return err
+	}
+	mo.mu.Lock()
+	asked := mo.rec.Asked != nil
+	mo.mu.Unlock()
+	if !asked {
+		return nil
+	}
+	subs, err := mo.delegated.ListSubscriptions(ctx)
+	if err != nil {
+		return fmt.Errorf("list subscriptions: %w", err)
+	}
+	for _, s := range subs {
+		if s.NotificationURL != mo.m.notificationURL() {
+			continue
+		}
+		if err := mo.deleteSubscription(ctx, s.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // retire ends what a monitor that is no longer configured left behind: its subscription is deleted if
 // that can be done, and its secrets are wiped in any case.
 func (mo *monitor) retire(ctx context.Context) error {
@@ -282,10 +308,13 @@ func (mo *monitor) retire(ctx context.Context) error {
 	done := mo.rec.State == StateRetired && len(mo.rec.Token) == 0
 	mo.mu.Unlock()
 	if done {
+		if err := mo.flush(ctx); err != nil {
+			mo.m.log.Warn("monitor cannot be stored yet", "monitor", mo.id, "error", err)
+		}
 		return nil
 	}
 	for try := 1; try <= 3; try++ {
-		err := mo.drop(ctx)
+		err := mo.dropAll(ctx)
 		if err == nil || callError(err).Kind == Unauthorised {
 			break
 		}
@@ -295,7 +324,10 @@ func (mo *monitor) retire(ctx context.Context) error {
 	}
 	for try := 1; ; try++ {
 		err := mo.change(ctx, func(r *record) {
-			*r = record{UPN: r.UPN, Status: Status{State: StateRetired, Since: time.Now(), Text: "the monitor is no longer configured"}}
+			*r = record{UPN: r.UPN, Removed: r.Removed, Status: Status{State: StateRetired, Since: time.Now(), Text: "the monitor is no longer configured"}}
+			if r.Removed {
+				r.Text, r.Remedy = "the monitor was removed", "delete it from the configuration too; or take it back: presence-bridge monitors add UPN"
+			}
 		})
 		if err == nil {
 			mo.m.log.Info("monitor retired", "monitor", mo.id)

@@ -114,6 +114,9 @@ func (d delegated) DeleteSubscription(ctx context.Context, id string) error {
 	return callError(d.d.DeleteSubscription(ctx, id))
 }
 
+// Refresh checks the sign-in.
+func (d delegated) Refresh(ctx context.Context) error { return callError(d.d.Refresh(ctx)) }
+
 func subscription(s graph.Subscription) monitors.Subscription {
 	return monitors.Subscription{
 		ID: s.ID, Expiration: s.Expiration, NotificationURL: s.NotificationURL, CertificateID: s.EncryptionCertificateID,
