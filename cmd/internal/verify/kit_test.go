@@ -15,6 +15,7 @@ import (
 	"io"
 	"log/slog"
 	"math/big"
+	mrand "math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -247,12 +248,20 @@ func (f *front) setApp(key string, value any) {
 	f.app[key] = value
 }
 
-// freeAddress is an address where nobody listens.
+// freeAddress is an address where nobody listens. Its port is below those that the system gives away, so that nobody is
+// given it before it is used.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	ln := listen(t, "127.0.0.1:0")
-	defer ln.Close()
-	return ln.Addr().String()
+	for range 100 {
+		address := fmt.Sprintf("127.0.0.1:%d", 10_000+mrand.IntN(20_000))
+		ln, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", address)
+		if err == nil {
+			require.NoError(t, ln.Close())
+			return address
+		}
+	}
+	t.Fatal("no address is free")
+	return ""
 }
 
 func listen(t *testing.T, address string) net.Listener {
