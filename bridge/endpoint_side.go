@@ -42,6 +42,7 @@ func (s *step) endpointSeen(ep *EndpointSide, e EndpointSeen) {
 	if rules.trusted() {
 		if e.State.Version > ep.Version || ep.Status.IsZero() {
 			s.foldAuthored(ep, e.State)
+			s.doubtOwn(ep, e.State)
 		}
 		return
 	}
@@ -153,6 +154,15 @@ func (s *step) foldOwn(ep *EndpointSide, st pbx.State, first bool) {
 		previous = rules.Statuses.Default()
 	}
 	s.adopt(ep, st.Status, previous)
+}
+
+// doubtOwn owes a read when our own client wrote something else than what stands, and no write of this record is under
+// way: one of a former life came late (R8).
+func (s *step) doubtOwn(ep *EndpointSide, st pbx.State) {
+	a := ep.Assertion
+	if a != nil && ep.Write == nil && st.ChangedBy == pbx.AuthorSelf && !st.Status.Same(a.Value) {
+		ep.ReadOwed = true
+	}
 }
 
 // adopt takes a status for ours that stands without a record.

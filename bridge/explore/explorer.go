@@ -39,7 +39,8 @@ type start struct {
 	preferred pair
 	session   pair // of a former life
 	status    status
-	own       bool // the status was written by a former life of ours
+	own       bool   // the status was written by a former life of ours
+	coming    status // a write of a former life that may land yet
 	line      line
 	tieOurs   bool
 }
@@ -180,6 +181,9 @@ func (x *explorer) begin(b *start) {
 			if x.world.sort == trusted {
 				p.chosen = stAvailable // policy's default
 			}
+		}
+		if b.coming != noStatus {
+			p.landing = pbxWrite{on: true, former: true, status: b.coming, ver: p.is.ver}
 		}
 		if s.former { // what it woke cannot be told from a choice
 			p.everWant |= 1 << x.w.toPBX[s.shown()]

@@ -45,10 +45,8 @@ func (m *mover) text(format string, args ...any) string {
 
 func (t *turn) prefer(v pair) {
 	t.inTeams(func(s *state) { s.preferred = v })
-	if t.s.session != noPair { // chosen today, though only our session makes it show
-		for i := range t.s.ep {
-			t.s.ep[i].everWant |= 1 << t.x.w.toPBX[v]
-		}
+	for i := range t.s.ep { // chosen today, though perhaps only our session makes it show
+		t.s.ep[i].everWant |= 1 << t.x.w.toPBX[v]
 	}
 }
 
@@ -73,9 +71,10 @@ func (m *mover) peopleOnPhone(i int) {
 			m.move(person, m.text("phone %d: the person picks %s", i+1, m.x.w.statuses[st]), func(t *turn) { t.pick(i, st) })
 		}
 	}
-	if w.moves {
+	if w.moves && p.n == 0 { // the directory is slower than an event
 		m.move(person, m.text("phone %d moves to somebody else: %t", i+1, !p.moved), func(t *turn) {
-			t.s.ep[i].moved = !t.s.ep[i].moved
+			p := &t.s.ep[i]
+			p.moved, p.learnt = !p.moved, false // nothing is kept of an endpoint that went
 			t.member()
 		})
 	}
@@ -170,6 +169,7 @@ func (m *mover) pbxFaults(i int) {
 			fail(t)
 		})
 		m.move(fault, "the write to the PBX fails, and may land yet", func(t *turn) {
+			t.blocked = t.s.ep[i].landing.on
 			t.s.ep[i].landing = t.s.ep[i].write
 			fail(t)
 		})

@@ -63,6 +63,7 @@ type pbxWrite struct {
 	status status // noStatus: our document goes
 	ver    uint8  // If-Match
 	fresh  bool
+	former bool // of a process whose records are lost
 }
 
 // phone is one endpoint.

@@ -287,11 +287,11 @@ func (t *turn) effect(eff effect) {
 		t.checkApply(eff)
 		t.writes++
 		p := &s.ep[eff.ep]
-		if p.write.on || p.landing.on {
+		if p.write.on || (p.landing.on && !p.landing.former) {
 			t.fail("one write at a time (R6): the bridge writes to phone %d while another write of its own may still land", eff.ep+1)
 		}
 		t.say("the bridge writes %q to phone %d", t.x.w.statuses[eff.status], eff.ep+1)
-		p.write = pbxWrite{true, eff.status, eff.ver, true}
+		p.write = pbxWrite{on: true, status: eff.status, ver: eff.ver, fresh: true}
 	case efForget:
 	}
 }

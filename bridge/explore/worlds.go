@@ -12,7 +12,7 @@ func Worlds(large bool) []World {
 		clients: []pair{available, inCall, offline}, lines: []line{idle, talking}, picks: []status{stAvailable, stDND},
 	}
 	var out []World
-	for _, s := range []sort{trusted, plain, versioned, document} {
+	for _, s := range sorts() {
 		w := base
 		w.Name, w.sort, w.starts, w.people = s.String()+", no faults", s, starts(s), 1
 		if large {
@@ -26,6 +26,61 @@ func Worlds(large bool) []World {
 		out = append(out, w)
 		w.Name, w.faultCount, w.crashes = s.String()+", a crash", 0, 1
 		out = append(out, w)
+		w.crashes, w.starts = 0, w.starts[:1]
+		out = append(out, special(w, large)...)
+	}
+	return out
+}
+
+func sorts() []sort { return []sort{trusted, plain, versioned, document} }
+
+// special worlds look at one thing each, with one phone's sort of PBX.
+func special(base World, large bool) []World {
+	var out []World
+	add := func(what string, small, more uint8, set func(w *World)) {
+		w := base
+		w.Name, w.people = w.sort.String()+", "+what, small
+		if large {
+			w.people = more
+		}
+		set(&w)
+		out = append(out, w)
+	}
+	add("preferred presence", 2, 3, func(w *World) {
+		w.clients, w.preferences = []pair{available, offline}, []pair{noPair, dnd}
+		w.starts = []start{{client: offline, status: stAvailable, line: idle}, {client: available, status: stAvailable, line: talking}}
+	})
+	add("calls of somebody who is offline", 2, 4, func(w *World) {
+		w.clients, w.picks = []pair{available, offline}, nil
+		w.starts = starts(w.sort)[3:4]
+	})
+	add("two clients", 2, 3, func(w *World) {
+		w.clientSessions, w.clients = 2, []pair{available, inCall, presenting, offline}
+		w.starts = []start{{client: available, status: stAvailable, line: talking, tieOurs: true}}
+	})
+	add("answers that take their time", 2, 3, func(w *World) { w.slowReads = true })
+	add("opting out and moving", 2, 3, func(w *World) {
+		w.optOut, w.moves, w.clients = true, true, []pair{available, inCall}
+		w.starts = []start{{client: inCall, status: stAvailable, line: idle}, {client: available, status: stDND, line: talking}}
+	})
+	add("two phones", 1, 2, func(w *World) {
+		w.endpoints, w.picks, w.clients = 2, []status{stDND}, []pair{available, inCall}
+		w.starts = []start{{client: available, status: stAvailable, line: idle}}
+	})
+	add("a fault and a crash", 0, 1, func(w *World) {
+		w.faultCount, w.faults, w.crashes = 1, all(), 1
+		w.starts = starts(w.sort)[3:4]
+	})
+	if base.sort == trusted {
+		add("a write of a former life", 1, 2, func(w *World) {
+			w.starts = []start{
+				{client: available, status: stAvailable, line: idle, coming: stCall},
+				{client: inCall, status: stCall, own: true, line: idle, coming: stAvailable},
+				{client: inCall, status: stAvailable, line: idle, coming: stDND},
+			}
+		})
+		add("picks that equal what shows", 2, 3, func(w *World) { w.samePicks = true })
+		add("versions that count the line", 2, 3, func(w *World) { w.lineVersions = true })
 	}
 	return out
 }
