@@ -106,6 +106,7 @@ type Member struct {
 type Person struct {
 	ID     string `json:"id"`
 	UPN    string `json:"upn"`
+	Mail   string `json:"mail,omitempty"`
 	Name   string `json:"name,omitempty"`
 	Reason Reason `json:"reason"`
 }

@@ -144,7 +144,7 @@ func (n *Known) add(r record) {
 		})
 		return
 	}
-	n.People = append(n.People, Person{ID: r.ID, UPN: r.UPN, Name: r.Name, Reason: r.Reason})
+	n.People = append(n.People, Person{ID: r.ID, UPN: r.UPN, Mail: r.Mail, Name: r.Name, Reason: r.Reason})
 }
 
 // Save stores what changed since the last Load or Save. When it fails, what was written stays and the

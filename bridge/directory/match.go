@@ -234,7 +234,7 @@ func (m *matcher) result() Result {
 					reason = OnlyAmbiguous
 				}
 			}
-			m.out.People = append(m.out.People, Person{ID: u.ID, UPN: u.UPN, Name: u.Name, Reason: reason})
+			m.out.People = append(m.out.People, Person{ID: u.ID, UPN: u.UPN, Mail: u.Mail, Name: u.Name, Reason: reason})
 		}
 	}
 	slices.SortFunc(m.out.Endpoints, byEndpoint)

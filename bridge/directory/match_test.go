@@ -60,7 +60,7 @@ func addressCases() []matchCase {
 			phones: map[string][]pbx.User{"p": {phone("1", "shared@x.test"), phone("2", "b@x.test")}},
 			want: Result{
 				Members:   []Member{{ID: "b", UPN: "shared@x.test", Mail: "b@x.test", Name: "Name of b", Endpoints: []presence.EndpointID{ep("p", "2")}}},
-				People:    []Person{{ID: "a", UPN: "a@x.test", Name: "Name of a", Reason: OnlyAmbiguous}},
+				People:    []Person{{ID: "a", UPN: "a@x.test", Mail: "shared@x.test", Name: "Name of a", Reason: OnlyAmbiguous}},
 				Ambiguous: []Endpoint{{ID: ep("p", "1"), Mail: "shared@x.test", Extension: "1", Reason: SharedByPeople, Candidates: []string{"a", "b"}}},
 			},
 		},
@@ -70,7 +70,7 @@ func addressCases() []matchCase {
 			phones: map[string][]pbx.User{"p": {phone("2", "anna@x.test"), phone("1", "a@x.test")}},
 			want: Result{
 				Members: []Member{},
-				People:  []Person{{ID: "a", UPN: "a@x.test", Name: "Name of a", Reason: OnlyAmbiguous}},
+				People:  []Person{{ID: "a", UPN: "a@x.test", Mail: "anna@x.test", Name: "Name of a", Reason: OnlyAmbiguous}},
 				Ambiguous: []Endpoint{
 					{ID: ep("p", "1"), Mail: "a@x.test", Extension: "1", Reason: SharedByPhones, Candidates: []string{"a"}},
 					{ID: ep("p", "2"), Mail: "anna@x.test", Extension: "2", Reason: SharedByPhones, Candidates: []string{"a"}},
@@ -103,8 +103,8 @@ func accountCases() []matchCase {
 			want: Result{
 				Members: []Member{{ID: "n", UPN: "new@x.test", Mail: "dora@x.test", Name: "Name of n", Endpoints: []presence.EndpointID{ep("p", "1")}}},
 				People: []Person{
-					{ID: "d", UPN: "dora@x.test", Name: "Name of d", Reason: Disabled},
-					{ID: "g", UPN: "gus_y.test#EXT#@x.test", Name: "Name of g", Reason: Guest},
+					{ID: "d", UPN: "dora@x.test", Mail: "dora@x.test", Name: "Name of d", Reason: Disabled},
+					{ID: "g", UPN: "gus_y.test#EXT#@x.test", Mail: "gus@y.test", Name: "Name of g", Reason: Guest},
 				},
 				Endpoints: []Endpoint{
 					{ID: ep("p", "2"), Mail: "gus@y.test", Extension: "2", Reason: Guest, Candidates: []string{"g"}},
@@ -148,7 +148,7 @@ func accountCases() []matchCase {
 			}},
 			want: Result{
 				Members: []Member{{ID: "a", UPN: "a@x.test", Name: "Name of a", Endpoints: []presence.EndpointID{ep("p", "1"), ep("q", "7")}}},
-				People:  []Person{{ID: "d", UPN: "dora@x.test", Name: "Name of d", Reason: Disabled}},
+				People:  []Person{{ID: "d", UPN: "dora@x.test", Mail: "dora@x.test", Name: "Name of d", Reason: Disabled}},
 			},
 		},
 	}

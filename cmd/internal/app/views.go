@@ -33,19 +33,33 @@ func (a *account) describe() *api.Account {
 	return out
 }
 
-// members is one page: members and people without a counterpart, in order of their ids.
+// viewsAtATime is how many members are looked at together for a page.
+const viewsAtATime = 500
+
+// members is one page: members, and people without a counterpart, in order of their ids.
 func (a *account) members(q console.MemberQuery) *api.Members {
 	out := &api.Members{Members: []api.Member{}}
-	people := a.dir.unmatched()
-	at, _ := slices.BinarySearchFunc(people, q.After, func(p directory.Person, id string) int { return strings.Compare(p.ID, id) })
-	people = people[at:]
-	views := a.engine.Views(q.After, 0)
-	for len(views) > 0 || len(people) > 0 {
+	others := a.dir.unmatched()
+	at, _ := slices.BinarySearchFunc(others, q.After, func(p directory.Person, id string) int { return strings.Compare(p.ID, id) })
+	others = others[at:]
+	after, more := q.After, true
+	var views []bridge.View
+	for {
+		if len(views) == 0 && more {
+			views = a.engine.Views(after, viewsAtATime)
+			more = len(views) == viewsAtATime
+			if len(views) > 0 {
+				after = views[len(views)-1].Member.ID
+			}
+		}
 		var m api.Member
-		if len(people) == 0 || (len(views) > 0 && views[0].Member.ID <= people[0].ID) {
+		switch {
+		case len(views) > 0 && (len(others) == 0 || views[0].Member.ID <= others[0].ID):
 			m, views = a.memberOf(views[0]), views[1:]
-		} else {
-			m, people = a.personOf(people[0]), people[1:]
+		case len(others) > 0:
+			m, others = a.personOf(others[0]), others[1:]
+		default:
+			return out
 		}
 		if m.ID <= q.After || !matchesText(&m, q.Text) {
 			continue
@@ -56,7 +70,6 @@ func (a *account) members(q console.MemberQuery) *api.Members {
 		}
 		out.Members = append(out.Members, m)
 	}
-	return out
 }
 
 func matchesText(m *api.Member, text string) bool {
@@ -78,7 +91,7 @@ func (a *account) member(key string) (*api.Member, error) {
 		return &m, nil
 	}
 	for _, p := range a.dir.unmatched() {
-		if strings.EqualFold(p.ID, key) || strings.EqualFold(p.UPN, key) {
+		if strings.EqualFold(p.ID, key) || strings.EqualFold(p.UPN, key) || (p.Mail != "" && strings.EqualFold(p.Mail, key)) {
 			m := a.personOf(p)
 			return &m, nil
 		}
@@ -88,7 +101,7 @@ func (a *account) member(key string) (*api.Member, error) {
 
 func (a *account) personOf(p directory.Person) api.Member {
 	return api.Member{
-		ID: p.ID, UPN: p.UPN, Name: p.Name, Coverage: presence.CoverageUnmatched, CoverageReasons: []string{p.Reason.Text()},
+		ID: p.ID, UPN: p.UPN, Mail: p.Mail, Name: p.Name, Coverage: presence.CoverageUnmatched, CoverageReasons: []string{p.Reason.Text()},
 		Teams: api.Teams{OrganicState: "unknown", Because: []string{}}, Endpoints: []api.Endpoint{},
 	}
 }
@@ -115,12 +128,10 @@ func (a *account) memberOf(v bridge.View) api.Member {
 	return m
 }
 
-// monitorName is the UPN of a configured monitor.
+// monitorName is the UPN of a monitor.
 func (a *account) monitorName(id string) string {
-	for _, upn := range a.cfg.MonitorUPNs() {
-		if monitors.ID(upn) == id {
-			return upn
-		}
+	if upn, found := a.monitors.Name(id); found {
+		return upn
 	}
 	return id
 }
@@ -188,17 +199,21 @@ func words(rs []bridge.Reason) []string {
 func (a *account) monitorList() []api.Monitor {
 	out := []api.Monitor{}
 	for _, in := range a.monitors.Monitors() {
-		m := api.Monitor{
-			UPN: in.UPN, State: string(in.State), Since: in.Since, Code: in.Code, Text: in.Text, Remedy: in.Remedy,
-			Members: in.Members, Capacity: graph.MaxPresences,
-		}
-		if m.Code == "" && in.Problem.Code != "" {
-			m.Code, m.Text, m.Remedy = in.Problem.Code, in.Problem.Text, in.Problem.Remedy
-		}
-		if in.SubscriptionID != "" {
-			m.Subscription = &api.Subscription{ID: in.SubscriptionID, ExpiresAt: in.Expires, RenewedAt: in.Renewed, HeardAt: in.Heard}
-		}
-		out = append(out, m)
+		out = append(out, monitorView(in))
 	}
 	return out
+}
+
+func monitorView(in monitors.Info) api.Monitor {
+	m := api.Monitor{
+		UPN: in.UPN, State: string(in.State), Since: in.Since, Code: in.Code, Text: in.Text, Remedy: in.Remedy, Added: in.Added,
+		SignedInAt: in.SignedIn, Members: in.Members, Capacity: graph.MaxPresences,
+	}
+	if m.Code == "" && in.Problem.Code != "" {
+		m.Code, m.Text, m.Remedy = in.Problem.Code, in.Problem.Text, in.Problem.Remedy
+	}
+	if in.SubscriptionID != "" {
+		m.Subscription = &api.Subscription{ID: in.SubscriptionID, ExpiresAt: in.Expires, RenewedAt: in.Renewed, HeardAt: in.Heard}
+	}
+	return m
 }
