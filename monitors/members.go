@@ -54,6 +54,16 @@ func (m *Manager) runs() (context.Context, error) {
 	return m.running, nil
 }
 
+// Name is the UPN of the monitor with that [ID].
+func (m *Manager) Name(id string) (string, bool) {
+	for _, mo := range m.active() {
+		if mo.id == id {
+			return mo.upn, true
+		}
+	}
+	return "", false
+}
+
 func (m *Manager) configured(id string) bool {
 	return slices.ContainsFunc(m.cfg.Monitors, func(upn string) bool { return ID(upn) == id })
 }

@@ -25,6 +25,16 @@ type Backend interface {
 	// Authorize begins a sign-in for a configured monitor and returns as soon as there is a code or an
 	// address; no method is the device code. What becomes of it goes on after ctx ends.
 	Authorize(ctx context.Context, account, upn string, method api.Method) (api.Authorization, error)
+	// AddMonitor makes a user a monitor although it is not configured, or takes back one that was removed.
+	AddMonitor(ctx context.Context, account, upn string) (api.Monitor, error)
+	// RemoveMonitor deletes a monitor's subscription and wipes its secrets. What it returns may not be
+	// retired yet, if that takes longer.
+	RemoveMonitor(ctx context.Context, account, upn string) (api.Monitor, error)
+	// RetryMonitor has a monitor that waits, or that was refused, tried again at once.
+	RetryMonitor(ctx context.Context, account, upn string) (api.Monitor, error)
+	// RenewMonitor has a monitor take up a new secret or another application. Where its sign-in is not
+	// accepted with that, it begins one like Authorize.
+	RenewMonitor(ctx context.Context, account, upn string, method api.Method) (api.Authorization, error)
 	// Authorization says how a sign-in stands: at once, or, while it is pending, when it no longer
 	// is, or after wait, or when ctx ends, whichever comes first; in none of these cases is that
 	// an error.

@@ -135,6 +135,47 @@ func (b *memBackend) Authorize(_ context.Context, account, upn string, method ap
 	return a, nil
 }
 
+func (b *memBackend) AddMonitor(_ context.Context, account, upn string) (api.Monitor, error) {
+	if err := b.account(account); err != nil {
+		return api.Monitor{}, err
+	}
+	for _, m := range b.monitors[account] {
+		if strings.EqualFold(m.UPN, upn) {
+			return api.Monitor{}, Conflict("%s is a monitor already", upn)
+		}
+	}
+	m := api.Monitor{UPN: upn, State: "unset", Added: true, Since: when, Capacity: 650}
+	b.monitors[account] = append(b.monitors[account], m)
+	return m, nil
+}
+
+// monitor finds one and changes it.
+func (b *memBackend) monitor(account, upn string, change func(*api.Monitor)) (api.Monitor, error) {
+	if err := b.account(account); err != nil {
+		return api.Monitor{}, err
+	}
+	for i := range b.monitors[account] {
+		if m := &b.monitors[account][i]; strings.EqualFold(m.UPN, upn) {
+			change(m)
+			return *m, nil
+		}
+	}
+	return api.Monitor{}, NotFound("account %s has no monitor %s", account, upn)
+}
+
+func (b *memBackend) RemoveMonitor(_ context.Context, account, upn string) (api.Monitor, error) {
+	return b.monitor(account, upn, func(m *api.Monitor) { m.State, m.Subscription = "retired", nil })
+}
+
+func (b *memBackend) RetryMonitor(_ context.Context, account, upn string) (api.Monitor, error) {
+	return b.monitor(account, upn, func(m *api.Monitor) { m.State = "authorized" })
+}
+
+func (b *memBackend) RenewMonitor(_ context.Context, account, upn string, method api.Method) (api.Authorization, error) {
+	m, err := b.monitor(account, upn, func(m *api.Monitor) { m.State, m.SignedInAt = "authorized", when })
+	return api.Authorization{ID: "renewed", Account: account, UPN: m.UPN, Method: cmp.Or(method, api.ByDeviceCode), State: api.AuthorizationDone, Message: "accepted"}, err
+}
+
 func (b *memBackend) Authorization(ctx context.Context, _, id string, wait time.Duration) (api.Authorization, error) {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()

@@ -22,9 +22,66 @@ func (c *Console) listMonitors(ctx echo.Context) error {
 	return ctx.JSON(http.StatusOK, api.Monitors{Monitors: list(monitors)})
 }
 
+// addMonitor takes a user in as a monitor.
+func (c *Console) addMonitor(ctx echo.Context) error {
+	account, err := param(ctx, "account")
+	if err != nil {
+		return err
+	}
+	var in api.AddMonitorRequest
+	if err := decode(ctx, &in); err != nil {
+		return err
+	}
+	if in.UPN == "" {
+		return invalid("upn: is missing: give the user principal name of an ordinary user")
+	}
+	m, err := c.cfg.Backend.AddMonitor(ctx.Request().Context(), account, in.UPN)
+	if err != nil {
+		return err
+	}
+	c.log.Info("monitor added by an administrator", "account", account)
+	return ctx.JSON(http.StatusCreated, m)
+}
+
+func (c *Console) removeMonitor(ctx echo.Context) error {
+	return c.monitorAction(ctx, "monitor removed by an administrator", c.cfg.Backend.RemoveMonitor)
+}
+
+func (c *Console) retryMonitor(ctx echo.Context) error {
+	return c.monitorAction(ctx, "monitor tried again by an administrator", c.cfg.Backend.RetryMonitor)
+}
+
+// monitorAction has something done to a monitor and shows the monitor.
+func (c *Console) monitorAction(ctx echo.Context, done string, do func(ctx context.Context, account, upn string) (api.Monitor, error)) error {
+	account, err := param(ctx, "account")
+	if err != nil {
+		return err
+	}
+	upn, err := param(ctx, "upn")
+	if err != nil {
+		return err
+	}
+	m, err := do(ctx.Request().Context(), account, upn)
+	if err != nil {
+		return err
+	}
+	c.log.Info(done, "account", account)
+	return ctx.JSON(http.StatusOK, m)
+}
+
 // authorize begins a sign-in. The code or address in the answer is for a person, and whoever has it signs the
 // monitor in: it is shown to who holds the token, and never logged.
 func (c *Console) authorize(ctx echo.Context) error {
+	return c.signIn(ctx, "authorisation of a monitor started", c.cfg.Backend.Authorize)
+}
+
+func (c *Console) renewMonitor(ctx echo.Context) error {
+	return c.signIn(ctx, "renewal of a monitor started", c.cfg.Backend.RenewMonitor)
+}
+
+func (c *Console) signIn(ctx echo.Context, done string,
+	begin func(ctx context.Context, account, upn string, method api.Method) (api.Authorization, error),
+) error {
 	account, err := param(ctx, "account")
 	if err != nil {
 		return err
@@ -37,11 +94,11 @@ func (c *Console) authorize(ctx echo.Context) error {
 	if err := decode(ctx, &in); err != nil {
 		return err
 	}
-	a, err := c.cfg.Backend.Authorize(ctx.Request().Context(), account, upn, in.Method)
+	a, err := begin(ctx.Request().Context(), account, upn, in.Method)
 	if err != nil {
 		return err
 	}
-	c.log.Info("authorisation of a monitor started", "account", account, "authorization", a.ID)
+	c.log.Info(done, "account", account, "authorization", a.ID, "method", string(a.Method))
 	ctx.Response().Header().Set(echo.HeaderLocation, "/api/v1/accounts/"+url.PathEscape(account)+"/authorizations/"+url.PathEscape(a.ID))
 	return ctx.JSON(http.StatusAccepted, a)
 }

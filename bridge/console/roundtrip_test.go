@@ -103,6 +103,43 @@ func TestClientAuthorizes(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 }
 
+func TestClientChangesMonitors(t *testing.T) {
+	k := newKit(t, nil)
+	c, ctx := newClient(t, k), t.Context()
+	m, err := c.AddMonitor(ctx, "contoso", "presence2@contoso.com")
+	require.NoError(t, err)
+	require.True(t, m.Added)
+	_, err = c.AddMonitor(ctx, "contoso", "presence2@contoso.com")
+	require.ErrorContains(t, err, "already")
+	_, err = c.AddMonitor(ctx, "contoso", "")
+	require.ErrorContains(t, err, "upn: is missing")
+	m, err = c.RetryMonitor(ctx, "contoso", "presence1@contoso.com")
+	require.NoError(t, err)
+	require.Equal(t, "authorized", m.State)
+	a, err := c.RenewMonitor(ctx, "contoso", "presence1@contoso.com", api.ByRedirect)
+	require.NoError(t, err)
+	require.Equal(t, api.AuthorizationDone, a.State)
+	m, err = c.RemoveMonitor(ctx, "contoso", "presence1@contoso.com")
+	require.NoError(t, err)
+	require.Equal(t, "retired", m.State)
+	for _, do := range []func(context.Context, string, string) (api.Monitor, error){c.RemoveMonitor, c.RetryMonitor} {
+		_, err = do(ctx, "contoso", "nobody@contoso.com")
+		require.True(t, client.IsNotFound(err))
+	}
+
+	// What is answered is what openapi.yaml says.
+	const at = "/api/v1/accounts/contoso/monitors"
+	read[api.Monitor](t, k.call(t, http.MethodPost, at, `{"upn":"presence3@contoso.com"}`), http.StatusCreated)
+	requireProblem(t, k.call(t, http.MethodPost, at, `{"upn":"presence3@contoso.com"}`), http.StatusConflict, "already")
+	requireProblem(t, k.call(t, http.MethodPost, at, `{"name":"x"}`), http.StatusBadRequest, "name")
+	read[api.Monitor](t, k.call(t, http.MethodPost, at+"/presence3@contoso.com/retry", ""), http.StatusOK)
+	w := k.call(t, http.MethodPost, at+"/presence3@contoso.com/renew", `{"method":"copy_url"}`)
+	read[api.Authorization](t, w, http.StatusAccepted)
+	require.Equal(t, "/api/v1/accounts/contoso/authorizations/renewed", w.Header().Get("Location"))
+	requireProblem(t, k.call(t, http.MethodPost, at+"/nobody/renew", ""), http.StatusNotFound, "nobody")
+	read[api.Monitor](t, k.call(t, http.MethodDelete, at+"/presence3@contoso.com", ""), http.StatusOK)
+}
+
 func TestClientResyncs(t *testing.T) {
 	k := newKit(t, nil)
 	release := make(chan struct{})

@@ -129,6 +129,35 @@ func (c *Client) AuthorizeBy(ctx context.Context, account, upn string, method ap
 	return out, err
 }
 
+// RenewMonitor has a monitor take up a new secret or another application. The answer is that of AuthorizeBy, and
+// final at once where nobody needs to sign in.
+func (c *Client) RenewMonitor(ctx context.Context, account, upn string, method api.Method) (api.Authorization, error) {
+	var out api.Authorization
+	err := c.call(ctx, http.MethodPost, at("accounts", account, "monitors", upn, "renew"), api.AuthorizeRequest{Method: method}, 0, &out)
+	return out, err
+}
+
+// AddMonitor makes a user a monitor.
+func (c *Client) AddMonitor(ctx context.Context, account, upn string) (api.Monitor, error) {
+	var out api.Monitor
+	err := c.call(ctx, http.MethodPost, at("accounts", account, "monitors"), api.AddMonitorRequest{UPN: upn}, 0, &out)
+	return out, err
+}
+
+// RemoveMonitor deletes a monitor's subscription and wipes its secrets.
+func (c *Client) RemoveMonitor(ctx context.Context, account, upn string) (api.Monitor, error) {
+	var out api.Monitor
+	err := c.call(ctx, http.MethodDelete, at("accounts", account, "monitors", upn), nil, 0, &out)
+	return out, err
+}
+
+// RetryMonitor has a monitor tried again at once.
+func (c *Client) RetryMonitor(ctx context.Context, account, upn string) (api.Monitor, error) {
+	var out api.Monitor
+	err := c.call(ctx, http.MethodPost, at("accounts", account, "monitors", upn, "retry"), nil, 0, &out)
+	return out, err
+}
+
 // AwaitAuthorization waits until a sign-in is no longer pending, however it ended: that is in the
 // answer. An error means that nobody knows.
 func (c *Client) AwaitAuthorization(ctx context.Context, a api.Authorization) (api.Authorization, error) {

@@ -31,6 +31,7 @@ type reply struct {
 	Members       *api.Members       `json:"members,omitempty"`
 	Member        *api.Member        `json:"member,omitempty"`
 	Monitors      []api.Monitor      `json:"monitors,omitempty"`
+	Monitor       *api.Monitor       `json:"monitor,omitempty"`
 	Authorization *api.Authorization `json:"authorization,omitempty"`
 	Resync        *resyncState       `json:"resync,omitempty"`
 }
@@ -90,6 +91,17 @@ func (a *account) carryOut(ctx context.Context, c command) (reply, error) {
 	case "authorize":
 		f, err := a.monitors.Authorize(ctx, c.Key, monitors.Method(c.Method))
 		return a.signInStarted(c.Key, f, err)
+	case "renew":
+		f, err := a.monitors.Renew(ctx, c.Key, monitors.Method(c.Method))
+		return a.signInStarted(c.Key, f, err)
+	case "add_monitor":
+		in, err := a.monitors.Add(ctx, c.Key)
+		return a.monitorChanged(c.Key, in, err)
+	case "remove_monitor":
+		in, err := a.removeMonitor(ctx, c.Key)
+		return a.monitorChanged(c.Key, in, err)
+	case "retry_monitor":
+		return a.retryMonitor(c.Key)
 	case "sign_in":
 		return a.finishSignIn(ctx, c.Answer)
 	case "authorization":

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"presencebridge/bridge/console/client/api"
 	"presencebridge/monitors"
 	"presencebridge/webhook/signin"
 )
@@ -50,9 +51,12 @@ func (a *account) finishSignIn(ctx context.Context, answer *signin.Answer) (repl
 
 // signInStarted is the reply to an order to sign a monitor in.
 func (a *account) signInStarted(upn string, f monitors.Flow, err error) (reply, error) {
+	var app *monitors.ApplicationError
 	switch {
 	case errors.Is(err, monitors.ErrUnknownMonitor):
 		return reply{}, a.noMonitor(upn)
+	case errors.As(err, &app):
+		return reply{}, fail("conflict", "%s", app.Error())
 	case errors.Is(err, monitors.ErrMethod):
 		return reply{}, fail("invalid", "%v", err)
 	case errors.Is(err, monitors.ErrNoSubscriptions):
@@ -64,5 +68,72 @@ func (a *account) signInStarted(upn string, f monitors.Flow, err error) (reply, 
 }
 
 func (a *account) noMonitor(upn string) error {
-	return fail("not_found", "%s is not among the account's monitors: add it to accounts[%s].monitors and restart", upn, a.name)
+	return fail("not_found", "%s is not among the account's monitors: add it with presence-bridge monitors add, or to accounts[%s].monitors and restart", upn, a.name)
+}
+
+// removeMonitor leaves time to answer when the removal takes longer: it goes on by itself.
+func (a *account) removeMonitor(ctx context.Context, upn string) (monitors.Info, error) {
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout/2)
+	defer cancel()
+	return a.monitors.Remove(ctx, upn)
+}
+
+func (a *account) retryMonitor(upn string) (reply, error) {
+	err := a.monitors.Retry(upn)
+	for _, in := range a.monitors.Monitors() {
+		if err == nil && in.ID == monitors.ID(upn) {
+			return a.monitorChanged(upn, in, nil)
+		}
+	}
+	return a.monitorChanged(upn, monitors.Info{}, err)
+}
+
+// monitorChanged is the reply to an order about a monitor.
+func (a *account) monitorChanged(upn string, in monitors.Info, err error) (reply, error) {
+	switch {
+	case errors.Is(err, monitors.ErrUnknownMonitor):
+		return reply{}, a.noMonitor(upn)
+	case errors.Is(err, monitors.ErrUPN):
+		return reply{}, fail("invalid", "%q: %v", upn, err)
+	case errors.Is(err, monitors.ErrKnownMonitor), errors.Is(err, monitors.ErrNoSubscriptions),
+		errors.Is(err, monitors.ErrRetiring), errors.Is(err, monitors.ErrNotSignedIn):
+		return reply{}, fail("conflict", "%s: %v", upn, err)
+	case err != nil:
+		return reply{}, fail("unavailable", "%s: %v", upn, err)
+	}
+	m := monitorView(in)
+	return reply{Monitor: &m}, nil
+}
+
+// monitorOrder sends an order about a monitor to the owner of the account.
+func (b *backend) monitorOrder(ctx context.Context, account, op, upn string) (api.Monitor, error) {
+	r, err := b.ask(ctx, account, command{Op: op, Key: upn})
+	if err != nil || r.Monitor == nil {
+		return api.Monitor{}, err
+	}
+	return *r.Monitor, nil
+}
+
+// AddMonitor implements console.Backend.
+func (b *backend) AddMonitor(ctx context.Context, account, upn string) (api.Monitor, error) {
+	return b.monitorOrder(ctx, account, "add_monitor", upn)
+}
+
+// RemoveMonitor implements console.Backend.
+func (b *backend) RemoveMonitor(ctx context.Context, account, upn string) (api.Monitor, error) {
+	return b.monitorOrder(ctx, account, "remove_monitor", upn)
+}
+
+// RetryMonitor implements console.Backend.
+func (b *backend) RetryMonitor(ctx context.Context, account, upn string) (api.Monitor, error) {
+	return b.monitorOrder(ctx, account, "retry_monitor", upn)
+}
+
+// RenewMonitor implements console.Backend.
+func (b *backend) RenewMonitor(ctx context.Context, account, upn string, method api.Method) (api.Authorization, error) {
+	r, err := b.ask(ctx, account, command{Op: "renew", Key: upn, Method: method})
+	if err != nil || r.Authorization == nil {
+		return api.Authorization{}, err
+	}
+	return *r.Authorization, nil
 }

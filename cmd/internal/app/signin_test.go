@@ -112,3 +112,60 @@ func TestLinkAcrossRestartAndProcesses(t *testing.T) {
 	status, _ = browse(t, s, auth.URL)
 	require.Equal(t, http.StatusGone, status)
 }
+
+func TestMonitorsAreChangedWhileTheBridgeRuns(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "contoso", 4, 2)
+	dir := t.TempDir()
+	l := launch{dir: dir, sites: []*site{s}}
+	a := l.start(t)
+	c, second := admin(t, a), "presence2@contoso.example"
+	authorize(t, a, s)
+
+	m, err := c.AddMonitor(t.Context(), s.name, second)
+	require.NoError(t, err)
+	require.True(t, m.Added)
+	_, err = c.AddMonitor(t.Context(), s.name, second)
+	require.ErrorContains(t, err, "already")
+	_, err = c.AddMonitor(t.Context(), s.name, "nonsense")
+	require.ErrorContains(t, err, "name@domain")
+	_, err = c.RetryMonitor(t.Context(), s.name, second)
+	require.ErrorContains(t, err, "nobody has signed in")
+	auth, err := c.RenewMonitor(t.Context(), s.name, second, api.ByRedirect)
+	require.NoError(t, err)
+	status, page := browse(t, s, auth.URL)
+	require.Equal(t, http.StatusOK, status, page)
+
+	// A new secret needs no sign-in; one that Entra does not accept is named.
+	auth, err = c.RenewMonitor(t.Context(), s.name, second, api.ByRedirect)
+	require.NoError(t, err)
+	require.Equal(t, api.AuthorizationDone, auth.State)
+	require.Contains(t, auth.Message, "nobody has to sign in")
+	writeFile(t, dir, s.name+"-secret", "another-secret")
+	_, err = c.RenewMonitor(t.Context(), s.name, second, api.ByRedirect)
+	require.ErrorContains(t, err, "client_secret_file")
+	s.graph.AddSecret("another-secret")
+	eventually(t, func() bool {
+		auth, err = c.RenewMonitor(t.Context(), s.name, second, api.ByRedirect)
+		return err == nil && auth.State == api.AuthorizationDone
+	}, "the new secret is taken up")
+
+	// The spare takes the shard when the first is removed.
+	m, err = c.RemoveMonitor(t.Context(), s.name, s.monitor())
+	require.NoError(t, err)
+	require.Equal(t, "retired", m.State)
+	require.Nil(t, m.Subscription)
+	eventually(t, func() bool { return len(s.graph.Subscriptions()) == 1 }, "the spare carries the members")
+	list, err := c.Monitors(t.Context(), s.name)
+	require.NoError(t, err)
+	require.Len(t, list, 2)
+	_, err = c.RemoveMonitor(t.Context(), s.name, s.monitor())
+	require.ErrorContains(t, err, "monitors add")
+
+	stopApp(t, a)
+	a = l.start(t)
+	eventually(t, func() bool {
+		list, err = admin(t, a).Monitors(t.Context(), s.name)
+		return err == nil && len(list) == 2 && list[0].UPN == second && list[0].State == "authorized" && list[1].State == "retired"
+	}, "it is the same after a restart")
+}

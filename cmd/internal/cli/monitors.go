@@ -11,7 +11,7 @@ import (
 
 func newMonitors() *cobra.Command {
 	r := &remote{}
-	cmd := &cobra.Command{Use: "monitors", Short: "Show and authorise the monitors"}
+	cmd := &cobra.Command{Use: "monitors", Short: "Show, authorise and change the monitors"}
 	r.flags(cmd)
 	cmd.PersistentFlags().BoolVar(&r.json, "json", false, "print JSON")
 	cmd.AddCommand(
@@ -21,6 +21,7 @@ func newMonitors() *cobra.Command {
 		},
 		newAuthorize(r),
 	)
+	cmd.AddCommand(newMonitorActions(r)...)
 	return cmd
 }
 

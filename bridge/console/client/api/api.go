@@ -129,10 +129,18 @@ type Monitor struct {
 	Code   string    `json:"code,omitempty"`   // why it needs attention: stable
 	Text   string    `json:"text,omitempty"`   // the same in words
 	Remedy string    `json:"remedy,omitempty"` // what to do about it
+	// Added: it is not in the configuration, but was added while the bridge ran.
+	Added      bool      `json:"added,omitempty"`
+	SignedInAt time.Time `json:"signed_in_at,omitzero"`
 	// Members is how many members its shard has; Capacity how many it can have.
 	Members      int           `json:"members"`
 	Capacity     int           `json:"capacity"`
 	Subscription *Subscription `json:"subscription,omitempty"`
+}
+
+// AddMonitorRequest is the body of POST /accounts/{account}/monitors.
+type AddMonitorRequest struct {
+	UPN string `json:"upn"`
 }
 
 // Subscription is a monitor's presence subscription as Graph knows it.
