@@ -210,7 +210,7 @@ func checkCredential(t *tenant) []Check {
 		}
 	}
 	if len(candidates) == 0 {
-		return []Check{warning(name, "", "make a new secret in Entra and put its value into client_secret_file", "the registration lists no secret that begins as the configured one does: it was deleted")}
+		return []Check{warning(name, "", "make a new secret in Entra and put its value into client_secret_file", "the registration lists no secret that begins as the configured one does, although Entra took it: it was deleted just now, or belongs to the enterprise application; when it ends is not known")}
 	}
 	// Of several that begin alike, the one that ends last is meant: an ended one would not have been taken.
 	last := slices.MaxFunc(candidates, func(a, b graph.Credential) int { return a.End.Compare(b.End) })
@@ -265,7 +265,7 @@ func checkRedirect(t *tenant) []Check {
 	const name = "redirect_uri"
 	want := setup.RedirectURI(t.site.cfg.PublicURL)
 	switch {
-	case len(t.cfg.Monitors) == 0:
+	case len(t.upns()) == 0:
 		return []Check{skipped(name, "", "there are no monitors to sign in")}
 	case want == "":
 		return []Check{skipped(name, "", "there is no public_url")}

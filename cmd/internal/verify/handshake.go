@@ -115,7 +115,7 @@ func checkGraphReach(t *tenant) []Check {
 	if t.clientErr == nil && !t.cloud.Subscriptions {
 		return []Check{skipped(name, "", "the cloud %s posts no presence", t.cfg.Graph.Cloud)}
 	}
-	if len(t.cfg.Monitors) == 0 {
+	if len(t.upns()) == 0 {
 		return []Check{skipped(name, "", "there are no monitors, so Graph posts nothing")}
 	}
 	const untested = "that Graph itself reaches public_url was not tested"

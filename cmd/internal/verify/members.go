@@ -2,6 +2,7 @@ package verify
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"presencebridge/bridge/console/client/api"
@@ -14,14 +15,15 @@ import (
 // checkMonitors judges each configured monitor by what the running bridge knows.
 func checkMonitors(t *tenant) []Check {
 	const name = "monitor"
-	if len(t.cfg.Monitors) == 0 {
+	upns := t.upns()
+	if len(upns) == 0 {
 		if t.clientErr == nil && !t.cloud.Subscriptions {
 			return []Check{skipped(name, "", "the cloud %s has no presence subscriptions; everybody is polled", t.cfg.Graph.Cloud)}
 		}
-		return []Check{skipped(name, "", "none is configured; everybody is polled")}
+		return []Check{skipped(name, "", "there is none; everybody is polled")}
 	}
 	var out []Check
-	for _, upn := range t.cfg.MonitorUPNs() {
+	for _, upn := range upns {
 		if t.monitorsErr != nil {
 			out = append(out, skipped(name, upn, "state and scopes: %v", t.monitorsErr))
 			continue
@@ -29,6 +31,19 @@ func checkMonitors(t *tenant) []Check {
 		out = append(out, checkMonitor(name, upn, t.find(upn), t))
 	}
 	return out
+}
+
+// upns are the monitors: the configured ones, and those that were added while the bridge runs.
+func (t *tenant) upns() []string {
+	upns := t.cfg.MonitorUPNs()
+	for i := range t.monitors {
+		m := &t.monitors[i]
+		known := slices.ContainsFunc(upns, func(upn string) bool { return strings.EqualFold(upn, m.UPN) })
+		if m.State != "retired" && !known {
+			upns = append(upns, m.UPN)
+		}
+	}
+	return upns
 }
 
 func (t *tenant) find(upn string) *api.Monitor {
@@ -139,7 +154,8 @@ func checkCapacity(t *tenant) []Check {
 	for _, upn := range p.unused {
 		out = append(out, warning(name, "exclude", "correct or remove it", "%s names nobody", upn))
 	}
-	places, need := graph.MaxPresences*len(t.cfg.Monitors), (p.members+graph.MaxPresences-1)/graph.MaxPresences
+	monitors := len(t.upns())
+	places, need := graph.MaxPresences*monitors, (p.members+graph.MaxPresences-1)/graph.MaxPresences
 	switch {
 	case p.members == 0:
 		return append(out, warning(name, "", "enter each person's mail address or user principal name on the PBX", "%s: nobody is bridged", text))
@@ -148,9 +164,9 @@ func checkCapacity(t *tenant) []Check {
 	case p.members > places:
 		return append(out, warning(name, "", fmt.Sprintf("add monitors: %d in all, and one more as a spare", need),
 			"%s for %d places (%d monitors with %d each): %d members are polled every %s instead of pushed",
-			text, places, len(t.cfg.Monitors), graph.MaxPresences, p.members-places, t.cfg.Sweep.PolledInterval))
-	case need == len(t.cfg.Monitors):
+			text, places, monitors, graph.MaxPresences, p.members-places, t.cfg.Sweep.PolledInterval))
+	case need == monitors:
 		return append(out, ok(name, "", "%s for %d places; there is no spare monitor, so that members are polled for a moment when their list changes", text, places))
 	}
-	return append(out, ok(name, "", "%s for %d places; spare monitors: %d", text, places, len(t.cfg.Monitors)-need))
+	return append(out, ok(name, "", "%s for %d places; spare monitors: %d", text, places, monitors-need))
 }

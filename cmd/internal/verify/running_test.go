@@ -153,6 +153,8 @@ func TestMonitorStates(t *testing.T) {
 		require.Equal(t, c.result, got[0].Result, got[0].Evidence)
 		require.Contains(t, got[0].Evidence+" -> "+got[0].Remedy, c.text)
 	}
+	tn.monitors = []api.Monitor{{UPN: "m@contoso.example", State: "unset"}, {UPN: "added@contoso.example", State: "unset"}, {UPN: "gone@contoso.example", State: "retired"}}
+	require.Equal(t, []string{"M@contoso.example", "added@contoso.example"}, tn.upns(), "one was added while the bridge runs")
 	tn.monitors = nil
 	require.Equal(t, Warning, checkMonitors(tn)[0].Result, "one that the bridge does not know")
 }
