@@ -2,185 +2,104 @@ package graph
 
 import (
 	"context"
+	"crypto/sha1" //nolint:gosec // Entra names certificates by their SHA-1 thumbprint
 	"crypto/x509"
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
-	"fmt"
-	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	abs "github.com/microsoft/kiota-abstractions-go"
 )
 
-// Permissions are what an app-only token says about itself.
-type Permissions struct {
-	// Roles are the application permissions that the token carries, in the order of the token.
-	Roles []string
-	// Readable: the token is a JWT. Entra does not promise that tokens for Graph are (entra: access-tokens);
-	// where one is not, nothing can be said about the roles.
-	Readable bool
-	// Expires is when the token ends.
-	Expires time.Time
-}
+// CredentialKind is what an application proves itself with.
+type CredentialKind string
 
-// AppPermissions fetches an app-only token, afresh, and reads which application permissions it carries. The
-// errors are those of [Client.Verify].
-func (c *Client) AppPermissions(ctx context.Context) (Permissions, error) {
-	if err := c.Verify(ctx); err != nil {
-		return Permissions{}, err
-	}
-	t := c.app.cached("")
-	claims, readable := readRoles(t.value)
-	return Permissions{Roles: claims, Readable: readable, Expires: t.expires}, nil
-}
+// The kinds of credentials.
+const (
+	CredentialSecret      CredentialKind = "secret"
+	CredentialCertificate CredentialKind = "certificate"
+)
 
-// readRoles reads a token's application permissions; false for what is no JWT.
-func readRoles(token string) ([]string, bool) {
-	var doc struct {
-		Roles []string `json:"roles"`
-	}
-	payload, ok := jwtPayload(token)
-	if !ok || tolerant(json.Unmarshal(payload, &doc)) != nil {
-		return nil, false
-	}
-	return doc.Roles, true
-}
-
-// Application is an app registration, as far as the bridge looks at it (learn:resources/application).
-type Application struct {
-	ID          string `json:"id"`
-	AppID       string `json:"appId"`
-	DisplayName string `json:"displayName"`
-	// Secrets are the client secrets, Certificates the registered certificates: without their values.
-	Secrets      []Credential `json:"-"`
-	Certificates []Credential `json:"-"`
-	// RedirectURIs are those of the platform "Web"; nil where Graph does not tell.
-	RedirectURIs []string `json:"-"`
-	// PublicClient tells whether "Allow public client flows" is on; nil where Graph does not tell.
-	PublicClient *bool `json:"isFallbackPublicClient"`
-	// Declared are the permissions of Graph that the registration asks for, whether or not anybody consented.
-	Declared []DeclaredPermission `json:"-"`
-}
-
-// Credential is a client secret or a certificate of an app registration.
+// Credential is a secret or certificate of the application, without anything secret.
 type Credential struct {
-	KeyID       string
-	DisplayName string
-	End         time.Time // zero where Graph does not tell
-	// Hint is the first three characters of a secret. It tells several secrets apart, and is not for display.
-	Hint string
+	Kind CredentialKind
+	// KeyID and Name are Entra's; empty for a certificate that only the configuration knows.
+	KeyID string
+	Name  string
+	// Expires is when Entra no longer accepts it.
+	Expires time.Time
+	// InUse: it is, or may be, the one that the configuration names. Entra tells the first three characters
+	// of a secret, which two can share.
+	InUse bool
 }
 
-// DeclaredPermission is a permission of Graph that an app registration asks for.
-type DeclaredPermission struct {
-	ID          string // of the app role or the scope
-	Application bool   // an application permission; otherwise delegated
-}
-
-// graphAppID is Microsoft Graph's own application id, the same in every tenant and cloud.
-const graphAppID = "00000003-0000-0000-c000-000000000000"
-
-// Application reads the client's own app registration, which needs Application.Read.All (application). Without it the
-// error is [ConsentMissing]; a registration in another tenant than this one is [Gone].
-func (c *Client) Application(ctx context.Context) (Application, error) {
-	const op = "get application"
-	address := c.graph + "/v1.0/applications(appId='" + c.cfg.ClientID + "')?$select=" + url.QueryEscape(
-		"id,appId,displayName,passwordCredentials,keyCredentials,web,isFallbackPublicClient,requiredResourceAccess")
-	u, err := url.Parse(address)
-	if err != nil {
-		return Application{}, refused(op, "cannot build the request")
+// Credentials reads when the application's secrets and certificates end, which takes the permission
+// Application.Read.All: an [Error] of kind ConsentMissing without it. The end of a configured certificate is
+// known without Graph, and is returned beside any error.
+func (c *Client) Credentials(ctx context.Context) ([]Credential, error) {
+	const op = "read application"
+	p, failure := c.readIdentity(op)
+	if failure != nil {
+		return nil, failure
+	}
+	var own []Credential
+	if len(p.certificates) > 0 {
+		own = append(own, Credential{Kind: CredentialCertificate, Name: "certificate_file", Expires: p.certificates[0].NotAfter.UTC(), InUse: true})
 	}
 	info := abs.NewRequestInformation()
 	info.Method = abs.GET
-	info.SetUri(*u)
-	info.Headers.Add("Accept", "application/json")
-	k := call{op: op, class: classDirectory, lane: laneOnly, tokens: c.app, repeatable: true}
-	body, err := c.send(ctx, k, info, nil)
-	if err != nil {
-		return Application{}, err
+	address, err := url.Parse(c.graph + "/v1.0/applications(appId='" + url.PathEscape(c.cfg.ClientID) + "')?$select=id,appId,passwordCredentials,keyCredentials")
+	if err == nil {
+		info.SetUri(*address)
 	}
-	return decodeApplication(op, body)
-}
-
-func decodeApplication(op string, body []byte) (Application, error) {
+	info.Headers.Add("Accept", "application/json")
+	body, err := c.send(ctx, call{op: op, class: classDirectory, lane: laneOnly, tokens: c.app, repeatable: true}, info, err)
+	if err != nil {
+		return own, err
+	}
 	var doc struct {
-		Application
-		Secrets      []wireCredential `json:"passwordCredentials"`
-		Certificates []wireCredential `json:"keyCredentials"`
-		Web          *struct {
-			RedirectURIs []string `json:"redirectUris"`
-		} `json:"web"`
-		Required []struct {
-			ResourceAppID string `json:"resourceAppId"`
-			Access        []struct {
-				ID   string `json:"id"`
-				Type string `json:"type"`
-			} `json:"resourceAccess"`
-		} `json:"requiredResourceAccess"`
+		Passwords []struct {
+			KeyID string     `json:"keyId"`
+			Name  string     `json:"displayName"`
+			Hint  string     `json:"hint"`
+			End   *time.Time `json:"endDateTime"`
+		} `json:"passwordCredentials"`
+		Keys []struct {
+			KeyID      string     `json:"keyId"`
+			Name       string     `json:"displayName"`
+			Identifier string     `json:"customKeyIdentifier"`
+			End        *time.Time `json:"endDateTime"`
+		} `json:"keyCredentials"`
 	}
 	if err := tolerant(json.Unmarshal(body, &doc)); err != nil {
-		return Application{}, answerUnreadable(op)
+		return own, answerUnreadable(op)
 	}
-	a := doc.Application
-	a.Secrets, a.Certificates = credentials(doc.Secrets), credentials(doc.Certificates)
-	if doc.Web != nil {
-		a.RedirectURIs = append([]string{}, doc.Web.RedirectURIs...)
+	var out []Credential
+	for _, s := range doc.Passwords {
+		if s.End != nil {
+			inUse := p.secret != "" && s.Hint != "" && strings.HasPrefix(p.secret, s.Hint)
+			out = append(out, Credential{CredentialSecret, s.KeyID, clean(s.Name, 100), s.End.UTC(), inUse})
+		}
 	}
-	for _, r := range doc.Required {
-		if r.ResourceAppID != graphAppID {
+	for _, k := range doc.Keys {
+		if k.End == nil {
 			continue
 		}
-		for _, access := range r.Access {
-			a.Declared = append(a.Declared, DeclaredPermission{ID: access.ID, Application: access.Type == "Role"})
+		inUse := len(p.certificates) > 0 && isThumbprint(p.certificates[0], k.Identifier)
+		if inUse {
+			own = nil // Entra knows it by name
 		}
+		out = append(out, Credential{CredentialCertificate, k.KeyID, clean(k.Name, 100), k.End.UTC(), inUse})
 	}
-	return a, nil
+	return append(out, own...), nil
 }
 
-type wireCredential struct {
-	KeyID       string   `json:"keyId"`
-	DisplayName string   `json:"displayName"`
-	End         wireTime `json:"endDateTime"`
-	Hint        string   `json:"hint"`
-}
-
-func credentials(wire []wireCredential) []Credential {
-	out := make([]Credential, 0, len(wire))
-	for _, w := range wire {
-		out = append(out, Credential{KeyID: w.KeyID, DisplayName: w.DisplayName, End: w.End.Time, Hint: w.Hint})
-	}
-	return out
-}
-
-// Certificate is the certificate that the application proves itself with, read from its file; nil if it uses a secret.
-func (c *Client) Certificate() (*x509.Certificate, error) {
-	p, err := c.identity.read()
-	if err != nil {
-		return nil, fmt.Errorf("graph: %w", err)
-	}
-	if len(p.certificates) == 0 {
-		return nil, nil
-	}
-	return p.certificates[0], nil
-}
-
-// Addresses are where this client sends: the base URLs of the login endpoint and of Graph.
-func (c *Client) Addresses() (login, graph string) { return c.login, c.graph }
-
-// Probe asks for an address of the login endpoint or of Graph without a token, and returns the status and the header of
-// whatever answers: any answer means that the address is reachable. The path begins with a slash.
-func (c *Client) Probe(ctx context.Context, base, path string) (status int, header http.Header, err error) {
-	const op = "probe"
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
-	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, base+path, http.NoBody)
-	if err != nil {
-		return 0, nil, refused(op, "cannot build the request")
-	}
-	r.Header.Set("User-Agent", "presence-bridge")
-	status, header, _, err = c.roundTrip(r)
-	if err != nil {
-		return 0, nil, transportError(op, err, true)
-	}
-	return status, header, nil
+// isThumbprint compares a certificate with Entra's customKeyIdentifier, which is its SHA-1 thumbprint in hex or in
+// base64 (learn:api/resources/keycredential).
+func isThumbprint(cert *x509.Certificate, identifier string) bool {
+	sum := sha1.Sum(cert.Raw) //nolint:gosec // no security rests on it
+	return identifier != "" && (strings.EqualFold(identifier, hex.EncodeToString(sum[:])) || identifier == base64.StdEncoding.EncodeToString(sum[:]))
 }

@@ -1,111 +1,60 @@
-package graph
+package graph_test
 
 import (
-	"net/http"
-	"net/url"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"presencebridge/graph"
 )
 
-func TestAppPermissions(t *testing.T) {
-	roles := []string{"Presence.ReadWrite.All", "User.Read.All"}
-	for _, c := range []struct {
-		name, token string
-		roles       []string
-		readable    bool
-	}{
-		{"roles", jwtOf(map[string]any{"roles": roles}), roles, true},
-		{"none", jwtOf(map[string]any{"aud": "x"}), nil, true},
-		{"odd", jwtOf(map[string]any{"roles": 7}), nil, true},
-		{"opaque", "not-a-jwt", nil, false},
-		{"broken", "a.%%%.c", nil, false},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			tn := newTenant(t)
-			tn.login = func(w http.ResponseWriter, _ url.Values) bool {
-				reply(w, 200, `{"token_type":"Bearer","expires_in":3600,"access_token":"`+c.token+`"}`)
-				return true
+func TestCredentials(t *testing.T) {
+	sim, c := simulated(t)
+	list, err := c.Credentials(t.Context())
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+	require.Equal(t, graph.CredentialSecret, list[0].Kind)
+	require.True(t, list[0].InUse)
+	require.WithinDuration(t, time.Now().AddDate(1, 0, 0), list[0].Expires, time.Minute)
+
+	sim.Consent([]string{"User.Read.All"}, nil)
+	require.NoError(t, c.Verify(t.Context()))
+	_, err = c.Credentials(t.Context())
+	require.True(t, graph.IsKind(err, graph.ConsentMissing), "%v", err)
+}
+
+func TestCredentialsOfACertificate(t *testing.T) {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	require.NoError(t, err)
+	cert := certificate(t, key)
+	file := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})
+	file = append(file, pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})...)
+	sim, c := simulated(t, func(cfg *graph.Config) { cfg.Certificate = func() ([]byte, error) { return file, nil } })
+	sim.RegisterCertificate(cert)
+	used := func(list []graph.Credential) (n int) {
+		for _, x := range list {
+			if x.InUse {
+				n++
+				require.Equal(t, graph.CredentialCertificate, x.Kind)
+				require.Equal(t, cert.NotAfter.UTC(), x.Expires)
 			}
-			got, err := tn.client().AppPermissions(t.Context())
-			require.NoError(t, err)
-			require.Equal(t, c.roles, got.Roles)
-			require.Equal(t, c.readable, got.Readable)
-			require.WithinDuration(t, time.Now().Add(time.Hour), got.Expires, time.Minute)
-		})
-	}
-}
-
-func TestAppPermissionsWithAWrongSecret(t *testing.T) {
-	tn := newTenant(t)
-	tn.secret = "another"
-	_, err := tn.client().AppPermissions(within(t, 10*time.Second))
-	e := requireKind(t, err, Unauthorised)
-	require.Equal(t, "AADSTS7000215", e.Code)
-	require.NotContains(t, err.Error(), testSecret)
-}
-
-func TestApplication(t *testing.T) {
-	tn := newTenant(t)
-	tn.graph = func(w http.ResponseWriter, r *seen) {
-		if r.URL.Path != "/v1.0/applications(appId='"+testClient+"')" || r.URL.Query().Get("$select") == "" {
-			reply(w, 404, graphError("Request_ResourceNotFound", r.URL.Path))
-			return
 		}
-		reply(w, 200, `{"id":"1","appId":"`+testClient+`","displayName":"Bridge","isFallbackPublicClient":true,
-			"passwordCredentials":[{"keyId":"k","displayName":"s","hint":"abc","secretText":null,"endDateTime":"2027-01-02T03:04:05.1234567Z"},{"endDateTime":null}],
-			"keyCredentials":[{"keyId":"c","displayName":"CN=x","endDateTime":"2027-02-03T00:00:00Z"}],
-			"web":{"redirectUris":["https://bridge.example.com/authorize/callback"]},
-			"requiredResourceAccess":[{"resourceAppId":"00000003-0000-0000-c000-000000000000","resourceAccess":[{"id":"r","type":"Role"},{"id":"s","type":"Scope"}]},
-				{"resourceAppId":"other","resourceAccess":[{"id":"x","type":"Role"}]}]}`)
+		return n
 	}
-	a, err := tn.client().Application(t.Context())
+	list, err := c.Credentials(t.Context())
 	require.NoError(t, err)
-	yes := true
-	require.Equal(t, Application{ID: "1", AppID: testClient, DisplayName: "Bridge", PublicClient: &yes,
-		Secrets:      []Credential{{KeyID: "k", DisplayName: "s", Hint: "abc", End: time.Date(2027, 1, 2, 3, 4, 5, 123456700, time.UTC)}, {}},
-		Certificates: []Credential{{KeyID: "c", DisplayName: "CN=x", End: time.Date(2027, 2, 3, 0, 0, 0, 0, time.UTC)}},
-		RedirectURIs: []string{"https://bridge.example.com/authorize/callback"},
-		Declared:     []DeclaredPermission{{"r", true}, {"s", false}}}, a)
-}
+	require.Equal(t, 1, used(list))
+	require.Len(t, list, 3, "the secret, Entra's certificate, and ours, which Entra does not name here")
 
-func TestApplicationRefused(t *testing.T) {
-	for _, c := range []struct {
-		status int
-		body   string
-		kind   Kind
-	}{
-		{403, graphError("Authorization_RequestDenied", "Insufficient privileges to complete the operation."), ConsentMissing},
-		{404, graphError("Request_ResourceNotFound", "Resource does not exist."), Gone},
-		{200, `[]`, Transient},
-	} {
-		tn := newTenant(t)
-		tn.graph = func(w http.ResponseWriter, _ *seen) { reply(w, c.status, c.body) }
-		_, err := tn.client().Application(within(t, 10*time.Second))
-		requireKind(t, err, c.kind)
-	}
-	tn := newTenant(t)
-	tn.graph = func(w http.ResponseWriter, _ *seen) { reply(w, 200, `{"id":"1"}`) }
-	a, err := tn.client().Application(t.Context())
-	require.NoError(t, err)
-	require.Nil(t, a.RedirectURIs, "not told")
-	require.Nil(t, a.PublicClient)
-}
-
-func TestProbe(t *testing.T) {
-	tn := newTenant(t)
-	c := tn.client()
-	login, graph := c.Addresses()
-	require.Equal(t, tn.loginURL, login)
-	require.Equal(t, tn.graphURL, graph)
-	status, header, err := c.Probe(t.Context(), login, "/"+testTenant+"/v2.0/.well-known/openid-configuration")
-	require.NoError(t, err)
-	require.Equal(t, 200, status)
-	require.NotEmpty(t, header.Get("Date"))
-	require.Zero(t, tn.tokenCount(), "no token is asked for")
-
-	stranger := tn.client(func(cfg *Config) { cfg.Endpoints.CAFile = "" })
-	_, _, err = stranger.Probe(t.Context(), graph, "/")
-	require.Contains(t, requireKind(t, err, Refused).Message, "not trusted")
+	// Without the permission the file still says when it ends.
+	sim.Consent([]string{"User.Read.All"}, nil)
+	require.NoError(t, c.Verify(t.Context()))
+	list, err = c.Credentials(t.Context())
+	require.True(t, graph.IsKind(err, graph.ConsentMissing), "%v", err)
+	require.Equal(t, 1, used(list))
 }

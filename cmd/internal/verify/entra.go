@@ -203,7 +203,7 @@ func checkCredential(t *tenant) []Check {
 	if err != nil {
 		return []Check{failed(name, "", "name a file with the secret", "client_secret_file: %v", err)}
 	}
-	var candidates []graph.Credential
+	var candidates []graph.RegisteredCredential
 	for _, c := range t.app.Secrets {
 		if c.Hint == "" || strings.HasPrefix(secret, c.Hint) {
 			candidates = append(candidates, c)
@@ -213,7 +213,7 @@ func checkCredential(t *tenant) []Check {
 		return []Check{warning(name, "", "make a new secret in Entra and put its value into client_secret_file", "the registration lists no secret that begins as the configured one does, although Entra took it: it was deleted just now, or belongs to the enterprise application; when it ends is not known")}
 	}
 	// Of several that begin alike, the one that ends last is meant: an ended one would not have been taken.
-	last := slices.MaxFunc(candidates, func(a, b graph.Credential) int { return a.End.Compare(b.End) })
+	last := slices.MaxFunc(candidates, func(a, b graph.RegisteredCredential) int { return a.End.Compare(b.End) })
 	return []Check{ending(name, "the secret", last.End, t.site.now, "make a new client secret in Entra and put its value into client_secret_file; the old one stays good meanwhile")}
 }
 

@@ -89,7 +89,7 @@ func TestTokenRemedies(t *testing.T) {
 
 func TestWhyTheRegistrationIsNotRead(t *testing.T) {
 	for kind, want := range map[graph.Kind]string{graph.ConsentMissing: "optional", graph.Gone: "another tenant", graph.Transient: "transient"} {
-		require.Contains(t, (&tenant{appErr: &graph.Error{Kind: kind, Op: "get application"}}).unread(), want)
+		require.Contains(t, (&tenant{appErr: &graph.Error{Kind: kind, Op: "get registration"}}).unread(), want)
 	}
 	require.Empty(t, (&tenant{}).unread())
 }

@@ -35,7 +35,7 @@ type tenant struct {
 	tokenErr    error
 	certificate *x509.Certificate // of certificate_file
 	certErr     error
-	app         graph.Application
+	app         graph.Registration
 	appErr      error
 	users       []directory.User
 	usersErr    error
@@ -139,7 +139,7 @@ func (t *tenant) lookAtGraph(ctx context.Context) {
 		t.appErr, t.usersErr = errNoToken, errNoToken
 		return
 	}
-	t.app, t.appErr = t.client.Application(limited)
+	t.app, t.appErr = t.client.Registration(limited)
 	t.listUsers(ctx)
 }
 
