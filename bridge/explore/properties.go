@@ -87,6 +87,7 @@ func (x *explorer) agreeOnPhone(s *state, i int, fail func(format string, args .
 	case want == noStatus:
 		fail("agreement: at rest Teams is %s, which means nothing to phone %d, but it shows %q instead of the person's own %q",
 			w.pairs[s.organic()], i+1, w.statuses[shows], w.statuses[own])
+	case shows == want && x.world.sort == document: // it stood before the person chose what ranks higher
 	case policy.OfClass(w.toPBXOf[s.organic()]) <= w.kindRank(own):
 		if shows != own {
 			fail("agreement: at rest the person's own %q on phone %d ranks as high as %q, but it shows %q",
@@ -130,7 +131,7 @@ func (x *explorer) wantInTeams(s *state) pair {
 			continue
 		}
 		own := p.chosen
-		if p.is.status != own || (p.doc == noStatus && p.shows() != own) {
+		if p.is.status != own || p.doc != noStatus {
 			own = noStatus // ours is on top: what lies beneath does not cross (R3)
 		}
 		// In the presets a call comes before a Do not disturb.
