@@ -46,29 +46,18 @@ func readRoles(token string) ([]string, bool) {
 	return doc.Roles, true
 }
 
-// Registration is an app registration, as far as verifying looks at it (learn:resources/application).
+// Registration is an app registration, as far as verifying looks at it (learn:resources/application); see
+// [Client.Credentials] for when its secrets and certificates end.
 type Registration struct {
 	ID          string `json:"id"`
 	AppID       string `json:"appId"`
 	DisplayName string `json:"displayName"`
-	// Secrets are the client secrets, Certificates the registered certificates: without their values.
-	Secrets      []RegisteredCredential `json:"-"`
-	Certificates []RegisteredCredential `json:"-"`
 	// RedirectURIs are those of the platform "Web"; nil where Graph does not tell.
 	RedirectURIs []string `json:"-"`
 	// PublicClient tells whether "Allow public client flows" is on; nil where Graph does not tell.
 	PublicClient *bool `json:"isFallbackPublicClient"`
 	// Declared are the permissions of Graph that the registration asks for, whether or not anybody consented.
 	Declared []DeclaredPermission `json:"-"`
-}
-
-// RegisteredCredential is a client secret or a certificate of an app registration, without its value.
-type RegisteredCredential struct {
-	KeyID       string
-	DisplayName string
-	End         time.Time // zero where Graph does not tell
-	// Hint is the first three characters of a secret. It tells several secrets apart, and is not for display.
-	Hint string
 }
 
 // DeclaredPermission is a permission of Graph that an app registration asks for.
@@ -85,7 +74,7 @@ const graphAppID = "00000003-0000-0000-c000-000000000000"
 func (c *Client) Registration(ctx context.Context) (Registration, error) {
 	const op = "get registration"
 	address := c.graph + "/v1.0/applications(appId='" + c.cfg.ClientID + "')?$select=" + url.QueryEscape(
-		"id,appId,displayName,passwordCredentials,keyCredentials,web,isFallbackPublicClient,requiredResourceAccess")
+		"id,appId,displayName,web,isFallbackPublicClient,requiredResourceAccess")
 	u, err := url.Parse(address)
 	if err != nil {
 		return Registration{}, refused(op, "cannot build the request")
@@ -105,9 +94,7 @@ func (c *Client) Registration(ctx context.Context) (Registration, error) {
 func decodeRegistration(op string, body []byte) (Registration, error) {
 	var doc struct {
 		Registration
-		Secrets      []wireCredential `json:"passwordCredentials"`
-		Certificates []wireCredential `json:"keyCredentials"`
-		Web          *struct {
+		Web *struct {
 			RedirectURIs []string `json:"redirectUris"`
 		} `json:"web"`
 		Required []struct {
@@ -122,7 +109,6 @@ func decodeRegistration(op string, body []byte) (Registration, error) {
 		return Registration{}, answerUnreadable(op)
 	}
 	a := doc.Registration
-	a.Secrets, a.Certificates = credentials(doc.Secrets), credentials(doc.Certificates)
 	if doc.Web != nil {
 		a.RedirectURIs = append([]string{}, doc.Web.RedirectURIs...)
 	}
@@ -135,21 +121,6 @@ func decodeRegistration(op string, body []byte) (Registration, error) {
 		}
 	}
 	return a, nil
-}
-
-type wireCredential struct {
-	KeyID       string   `json:"keyId"`
-	DisplayName string   `json:"displayName"`
-	End         wireTime `json:"endDateTime"`
-	Hint        string   `json:"hint"`
-}
-
-func credentials(wire []wireCredential) []RegisteredCredential {
-	out := make([]RegisteredCredential, 0, len(wire))
-	for _, w := range wire {
-		out = append(out, RegisteredCredential{KeyID: w.KeyID, DisplayName: w.DisplayName, End: w.End.Time, Hint: w.Hint})
-	}
-	return out
 }
 
 // Certificate is the certificate that the application proves itself with, read from its file; nil if it uses a secret.

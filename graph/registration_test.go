@@ -54,8 +54,6 @@ func TestRegistration(t *testing.T) {
 			return
 		}
 		reply(w, 200, `{"id":"1","appId":"`+testClient+`","displayName":"Bridge","isFallbackPublicClient":true,
-			"passwordCredentials":[{"keyId":"k","displayName":"s","hint":"abc","secretText":null,"endDateTime":"2027-01-02T03:04:05.1234567Z"},{"endDateTime":null}],
-			"keyCredentials":[{"keyId":"c","displayName":"CN=x","endDateTime":"2027-02-03T00:00:00Z"}],
 			"web":{"redirectUris":["https://bridge.example.com/authorize/callback"]},
 			"requiredResourceAccess":[{"resourceAppId":"00000003-0000-0000-c000-000000000000","resourceAccess":[{"id":"r","type":"Role"},{"id":"s","type":"Scope"}]},
 				{"resourceAppId":"other","resourceAccess":[{"id":"x","type":"Role"}]}]}`)
@@ -64,8 +62,6 @@ func TestRegistration(t *testing.T) {
 	require.NoError(t, err)
 	yes := true
 	require.Equal(t, Registration{ID: "1", AppID: testClient, DisplayName: "Bridge", PublicClient: &yes,
-		Secrets:      []RegisteredCredential{{KeyID: "k", DisplayName: "s", Hint: "abc", End: time.Date(2027, 1, 2, 3, 4, 5, 123456700, time.UTC)}, {}},
-		Certificates: []RegisteredCredential{{KeyID: "c", DisplayName: "CN=x", End: time.Date(2027, 2, 3, 0, 0, 0, 0, time.UTC)}},
 		RedirectURIs: []string{"https://bridge.example.com/authorize/callback"},
 		Declared:     []DeclaredPermission{{"r", true}, {"s", false}}}, a)
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"presencebridge/bridge/console/client/api"
-	"presencebridge/cmd/internal/config"
 	"presencebridge/cmd/internal/setup"
 	"presencebridge/graph"
 )
@@ -196,40 +195,31 @@ func checkCredential(t *tenant) []Check {
 		return []Check{checkAppCertificate(t)}
 	}
 	const name = "client_secret"
-	if why := t.unread(); why != "" {
+	if why := unread(t.credErr); why != "" {
 		return []Check{skipped(name, "", "when it ends is not known: %s", why)}
 	}
-	secret, err := config.ReadSecret(t.cfg.Graph.ClientSecretFile)
-	if err != nil {
-		return []Check{failed(name, "", "name a file with the secret", "client_secret_file: %v", err)}
-	}
-	var candidates []graph.RegisteredCredential
-	for _, c := range t.app.Secrets {
-		if c.Hint == "" || strings.HasPrefix(secret, c.Hint) {
-			candidates = append(candidates, c)
-		}
-	}
-	if len(candidates) == 0 {
+	inUse := slices.DeleteFunc(slices.Clone(t.credentials), func(c graph.Credential) bool { return c.Kind != graph.CredentialSecret || !c.InUse })
+	if len(inUse) == 0 {
 		return []Check{warning(name, "", "make a new secret in Entra and put its value into client_secret_file", "the registration lists no secret that begins as the configured one does, although Entra took it: it was deleted just now, or belongs to the enterprise application; when it ends is not known")}
 	}
 	// Of several that begin alike, the one that ends last is meant: an ended one would not have been taken.
-	last := slices.MaxFunc(candidates, func(a, b graph.RegisteredCredential) int { return a.End.Compare(b.End) })
-	return []Check{ending(name, "the secret", last.End, t.site.now, "make a new client secret in Entra and put its value into client_secret_file; the old one stays good meanwhile")}
+	last := slices.MaxFunc(inUse, func(a, b graph.Credential) int { return a.Expires.Compare(b.Expires) })
+	return []Check{ending(name, "the secret", last.Expires, t.site.now, "make a new client secret in Entra and put its value into client_secret_file; the old one stays good meanwhile")}
 }
 
-// unread is why the registration could not be read.
-func (t *tenant) unread() string {
+// unread is why the registration could not be read; "" if it was.
+func unread(err error) string {
 	switch {
-	case t.appErr == nil:
+	case err == nil:
 		return ""
-	case errors.Is(t.appErr, errNoToken):
+	case errors.Is(err, errNoToken):
 		return errNoToken.Error()
-	case graph.IsKind(t.appErr, graph.ConsentMissing):
+	case graph.IsKind(err, graph.ConsentMissing):
 		return "Application.Read.All (application, optional) is not granted"
-	case graph.IsKind(t.appErr, graph.Gone):
+	case graph.IsKind(err, graph.Gone):
 		return "the application is registered in another tenant than this one"
 	}
-	return t.appErr.Error()
+	return err.Error()
 }
 
 func checkAppCertificate(t *tenant) Check {
@@ -250,8 +240,6 @@ func checkAppCertificate(t *tenant) Check {
 func ending(name, what string, end, now time.Time, remedy string) Check {
 	left := end.Sub(now)
 	switch {
-	case end.IsZero():
-		return skipped(name, "", "Entra does not say when %s ends", what)
 	case left <= 0:
 		return failed(name, "", remedy, "%s ended on %s", what, day(end))
 	case left <= secretSoon:
@@ -270,7 +258,7 @@ func checkRedirect(t *tenant) []Check {
 	case want == "":
 		return []Check{skipped(name, "", "there is no public_url")}
 	case t.appErr != nil:
-		return []Check{skipped(name, "", "whether %s is registered is not known: %s", want, t.unread())}
+		return []Check{skipped(name, "", "whether %s is registered is not known: %s", want, unread(t.appErr))}
 	case t.app.RedirectURIs == nil:
 		return []Check{skipped(name, "", "whether %s is registered is not known: the registration does not show its platform Web", want)}
 	case slices.Contains(t.app.RedirectURIs, want):

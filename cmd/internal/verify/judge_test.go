@@ -89,9 +89,9 @@ func TestTokenRemedies(t *testing.T) {
 
 func TestWhyTheRegistrationIsNotRead(t *testing.T) {
 	for kind, want := range map[graph.Kind]string{graph.ConsentMissing: "optional", graph.Gone: "another tenant", graph.Transient: "transient"} {
-		require.Contains(t, (&tenant{appErr: &graph.Error{Kind: kind, Op: "get registration"}}).unread(), want)
+		require.Contains(t, unread(&graph.Error{Kind: kind, Op: "get registration"}), want)
 	}
-	require.Empty(t, (&tenant{}).unread())
+	require.Empty(t, unread(nil))
 }
 
 func TestPBXRemedies(t *testing.T) {

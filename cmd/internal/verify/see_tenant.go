@@ -37,6 +37,8 @@ type tenant struct {
 	certErr     error
 	app         graph.Registration
 	appErr      error
+	credentials []graph.Credential // of the registration
+	credErr     error
 	users       []directory.User
 	usersErr    error
 
@@ -122,7 +124,7 @@ var errNoToken = errors.New("there is no app token to ask with")
 func (t *tenant) lookAtGraph(ctx context.Context) {
 	t.client, t.clientErr = newGraph(t.cfg, t.site)
 	if t.clientErr != nil {
-		t.tokenErr, t.appErr, t.usersErr, t.certErr = t.clientErr, errNoToken, errNoToken, t.clientErr
+		t.tokenErr, t.appErr, t.credErr, t.usersErr, t.certErr = t.clientErr, errNoToken, errNoToken, errNoToken, t.clientErr
 		return
 	}
 	defer t.client.Close()
@@ -136,10 +138,11 @@ func (t *tenant) lookAtGraph(ctx context.Context) {
 	limited, cancel := context.WithTimeout(ctx, t.site.opts.Timeout)
 	defer cancel()
 	if t.token, t.tokenErr = t.client.AppPermissions(limited); t.tokenErr != nil {
-		t.appErr, t.usersErr = errNoToken, errNoToken
+		t.appErr, t.credErr, t.usersErr = errNoToken, errNoToken, errNoToken
 		return
 	}
 	t.app, t.appErr = t.client.Registration(limited)
+	t.credentials, t.credErr = t.client.Credentials(limited)
 	t.listUsers(ctx)
 }
 

@@ -131,7 +131,7 @@ func TestSeveralSecrets(t *testing.T) {
 	w.front.setApp("passwordCredentials", []any{secret("zzz", 300)})
 	expect(t, w.run(), "client_secret", "", Warning, "deleted")
 	w.front.setApp("passwordCredentials", []any{map[string]any{"hint": mine}})
-	expect(t, w.run(), "client_secret", "", Skipped, "does not say")
+	expect(t, w.run(), "client_secret", "", Warning, "not known")
 }
 
 func TestAppCertificate(t *testing.T) {
