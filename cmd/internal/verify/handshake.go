@@ -97,8 +97,8 @@ func checkReceiver(t *tenant) []Check {
 	}
 	for _, h := range t.handshakes {
 		if h.err != nil {
-			return []Check{failed(name, "", "have public_url lead to listen.webhook of the bridge, with path, query and method as they are",
-				"%s: %v%s", h.url, h.err, s.nobody())}
+			return []Check{s.unanswered(failed(name, "", "have public_url lead to listen.webhook of the bridge, with path, query and method as they are",
+				"%s: %v", h.url, h.err))}
 		}
 		if h.took > slowAnswer {
 			return []Check{warning(name, "", "find out what makes the way from the internet to the bridge slow",

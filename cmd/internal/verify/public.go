@@ -67,8 +67,8 @@ func checkPublicCertificate(s *site) []Check {
 	case s.lookupErr != nil:
 		return []Check{skipped(name, "", "public_url cannot be resolved")}
 	case s.dialErr != nil:
-		return []Check{failed(name, "", "let connections from the internet through to listen.webhook, and have TLS 1.2 or later spoken there",
-			"no TLS connection to %s: %v%s", s.public.Host, s.dialErr, s.nobody())}
+		return []Check{s.unanswered(failed(name, "", "let connections from the internet through to listen.webhook, and have TLS 1.2 or later spoken there",
+			"no TLS connection to %s: %v", s.public.Host, s.dialErr))}
 	}
 	if err := verifyChain(s.shown, s.public.Hostname(), s.opts.Roots, s.now); err != nil {
 		text, remedy := chainProblem(err)
@@ -172,10 +172,15 @@ func days(d time.Duration) string {
 	}
 }
 
-// nobody explains why nobody may answer at public_url.
-func (s *site) nobody() string {
+// unanswered makes of a failure to be answered at public_url what it is worth: nothing is known to be wrong as long as
+// nobody is there who could answer.
+func (s *site) unanswered(c Check) Check {
 	if s.helper == "" || s.running.found || s.running.locked {
-		return ""
+		return c
 	}
-	return " (the bridge is not running, and verify cannot answer in its place: " + s.helper + ")"
+	c.Evidence += " (the bridge is not running, and verify cannot answer in its place: " + s.helper + ")"
+	if !s.taken {
+		c.Result, c.Remedy = Warning, "start the bridge, and run verify again; then: "+c.Remedy
+	}
+	return c
 }

@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"presencebridge/bridge/bus"
@@ -38,6 +39,7 @@ type site struct {
 	filesErr  error
 	helper    string // "": this run answers at listen.webhook, in place of the bridge; otherwise why it does not
 
+	taken    bool           // somebody else listens there, so that the bridge could not
 	external bus.Inspection // of nats.url
 	busErr   error
 	free     int64
@@ -170,7 +172,7 @@ func (s *site) standIn(ctx context.Context) (stop func()) {
 	}
 	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Listen.Webhook)
 	if err != nil {
-		s.helper = err.Error()
+		s.helper, s.taken = err.Error(), errors.Is(err, syscall.EADDRINUSE)
 		return nothing
 	}
 	if t := s.cfg.TLS; t.CertificateFile != "" {

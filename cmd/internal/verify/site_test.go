@@ -163,6 +163,16 @@ func TestNobodyCanStandIn(t *testing.T) {
 	expect(t, w.run(), "receiver", "", Failed, "verify cannot answer in its place", "in use")
 }
 
+// TestNobodyIsThereToAnswer: this machine cannot listen at an address that is not its own, and nobody else does.
+func TestNobodyIsThereToAnswer(t *testing.T) {
+	w := newWorld(t)
+	w.set("listen", strings.Replace(w.lines["listen"], w.hook, "203.0.113.7:8443", 1))
+	w.set("public_url", "https://"+w.hook)
+	r := w.run()
+	expect(t, r, "receiver", "", Warning, "verify cannot answer in its place", "start the bridge")
+	expect(t, r, "public_certificate", "", Warning, "start the bridge")
+}
+
 func TestEmbeddedBus(t *testing.T) {
 	w := newWorld(t)
 	dir := w.config().DataDir
