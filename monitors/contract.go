@@ -30,6 +30,9 @@ type Graph interface {
 	Presences(ctx context.Context, ids []string) (map[string]presence.Pair, error)
 	// StartDeviceCode begins an authorisation. Who is to sign in is a hint to the login endpoint, no more.
 	StartDeviceCode(ctx context.Context, upn string) (DeviceCode, error)
+	// Credentials reads when the application's secrets and certificates end. What is known without Entra is
+	// returned beside an error; the permission for it is optional, Consent says that it is missing.
+	Credentials(ctx context.Context) ([]Credential, error)
 	// SignInURL is where somebody signs in with a browser (authorization code with PKCE).
 	SignInURL(s SignIn, upn string) string
 	// RedeemCode trades what the browser brought back for the sign-in. Errors are [*AuthError].

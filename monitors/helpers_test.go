@@ -57,7 +57,9 @@ type tenant struct {
 	readAt []time.Time
 	wait   time.Duration // of a bulk read
 	signIn func(ctx context.Context) (Authorization, error)
-	times  map[string][]time.Time
+	// credentials are told even beside a failure
+	credentials []Credential
+	times       map[string][]time.Time
 }
 
 type remoteSub struct {
@@ -148,6 +150,13 @@ func (g *tenant) StartDeviceCode(context.Context, string) (DeviceCode, error) {
 		UserCode: "ABCD-EFGH", VerificationURI: "https://login.test/device", Message: "To sign in…",
 		ExpiresAt: time.Now().Add(15 * time.Minute), Wait: g.signIn,
 	}, nil
+}
+
+func (g *tenant) Credentials(context.Context) ([]Credential, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	_, err := g.begin("credentials")
+	return g.credentials, err
 }
 
 func (g *tenant) SignInURL(s SignIn, upn string) string {

@@ -125,6 +125,7 @@ type Manager struct {
 	log     *slog.Logger
 	metrics *metrics
 	sweep   *sweeper
+	keys    *keyWatch
 	ops     chan struct{} // bounds subscription calls under way
 	// version grows whenever the coverage of anybody may have changed.
 	version atomic.Uint64
@@ -173,6 +174,7 @@ func New(cfg Config) (*Manager, error) {
 	m.mons.Store(&mons)
 	m.metrics = newMetrics(m)
 	m.sweep = newSweeper(m)
+	m.keys = &keyWatch{m: m, told: map[string]int{}}
 	if cfg.Metrics != nil {
 		if err := cfg.Metrics.Register(m.metrics); err != nil {
 			return nil, fmt.Errorf("monitors: register metrics of account %s: %w", cfg.Account, err)
@@ -272,6 +274,7 @@ func (m *Manager) Run(ctx context.Context) error {
 		g.Go(func() error { return mo.retire(running) })
 	}
 	g.Go(func() error { return m.sweep.run(running) })
+	g.Go(func() error { return m.keys.run(running) })
 	err := g.Wait()
 	m.mu.Lock()
 	m.running = nil

@@ -1,6 +1,7 @@
 package monitors
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -25,6 +26,7 @@ type metrics struct {
 
 	monitors, needed, spares, subscriptions, expiry *prometheus.Desc
 	members, staleness, stalest, unseenNow          *prometheus.Desc
+	credentialEnd, credentialsEnding                *prometheus.Desc
 }
 
 func newMetrics(m *Manager) *metrics {
@@ -60,7 +62,11 @@ func newMetrics(m *Manager) *metrics {
 		members:       desc("coverage_members", "Members by coverage, and why they are not pushed.", "coverage", "why"),
 		staleness:     desc("sweep_staleness_seconds", "Time since each member was last confirmed."),
 		stalest:       desc("sweep_staleness_max_seconds", "Time since the stalest member was last confirmed."),
-		unseenNow:     desc("sweep_members_unseen", "Members that have not been seen for a lease."),
+		credentialEnd: desc("application_credential_expiry_timestamp_seconds",
+			"When the first credential in use ends, by kind; absent while that is not known.", "kind"),
+		credentialsEnding: desc("application_credentials_ending",
+			"Credentials in use that end within so many days, or have ended.", "within_days"),
+		unseenNow: desc("sweep_members_unseen", "Members that have not been seen for a lease."),
 	}
 }
 
@@ -71,6 +77,7 @@ func (c *metrics) Describe(ch chan<- *prometheus.Desc) {
 	}
 	for _, d := range []*prometheus.Desc{
 		c.monitors, c.needed, c.spares, c.subscriptions, c.expiry, c.members, c.staleness, c.stalest, c.unseenNow,
+		c.credentialEnd, c.credentialsEnding,
 	} {
 		ch <- d
 	}
@@ -91,6 +98,28 @@ func (c *metrics) Collect(ch chan<- prometheus.Metric) {
 	c.collectMonitors(gauge)
 	c.collectMembers(gauge)
 	c.collectStaleness(ch, gauge)
+	c.collectCredentials(gauge)
+}
+
+func (c *metrics) collectCredentials(gauge gaugeFunc) {
+	now, first, ending := time.Now(), map[string]time.Time{}, map[int]int{}
+	for _, x := range c.m.Credentials().List {
+		if !x.InUse {
+			continue
+		}
+		first[x.Kind] = earliest(first[x.Kind], x.Expires)
+		for _, days := range expiryWarnings() {
+			if within := x.EndsWithin(now); within >= 0 && within <= days {
+				ending[days]++
+			}
+		}
+	}
+	for kind, end := range first {
+		gauge(c.credentialEnd, float64(end.Unix()), kind)
+	}
+	for _, days := range expiryWarnings() {
+		gauge(c.credentialsEnding, float64(ending[days]), strconv.Itoa(days))
+	}
 }
 
 type gaugeFunc func(d *prometheus.Desc, v float64, labels ...string)

@@ -72,8 +72,10 @@ func testMember(i int) api.Member {
 }
 
 func (b *memBackend) Accounts(context.Context) ([]api.Account, error) {
+	days := 7
 	return []api.Account{
-		{Name: "contoso", TenantID: "t", Members: map[presence.Coverage]int{presence.CoveragePushed: 25}, PBXs: []api.PBX{{Name: "main", Type: "micollab", Connected: false, SeenAt: when, Detail: "connection refused"}}},
+		{Name: "contoso", TenantID: "t", Members: map[presence.Coverage]int{presence.CoveragePushed: 25}, PBXs: []api.PBX{{Name: "main", Type: "micollab", Connected: false, SeenAt: when, Detail: "connection refused"}},
+			Credentials: []api.Credential{{Kind: "secret", KeyID: "k", Name: "n", ExpiresAt: when, InUse: true, EndsWithinDays: &days, Text: "ends soon"}}, CredentialsRemark: "not granted"},
 		{Name: "fabrikam"},
 	}, b.err
 }

@@ -17,7 +17,7 @@ import (
 // required.
 func TestSpecAndTypesAgree(t *testing.T) {
 	types := map[string]reflect.Type{
-		"Accounts": reflect.TypeFor[api.Accounts](), "Account": reflect.TypeFor[api.Account](), "PBX": reflect.TypeFor[api.PBX](),
+		"Accounts": reflect.TypeFor[api.Accounts](), "Account": reflect.TypeFor[api.Account](), "Credential": reflect.TypeFor[api.Credential](), "PBX": reflect.TypeFor[api.PBX](),
 		"Members": reflect.TypeFor[api.Members](), "Member": reflect.TypeFor[api.Member](), "Teams": reflect.TypeFor[api.Teams](),
 		"Endpoint": reflect.TypeFor[api.Endpoint](), "Assertion": reflect.TypeFor[api.Assertion](), "Override": reflect.TypeFor[api.Override](),
 		"Monitors": reflect.TypeFor[api.Monitors](), "Monitor": reflect.TypeFor[api.Monitor](), "Subscription": reflect.TypeFor[api.Subscription](),

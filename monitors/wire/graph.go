@@ -49,6 +49,16 @@ func (g client) StartDeviceCode(ctx context.Context, upn string) (monitors.Devic
 	}, nil
 }
 
+// Credentials reads when the application's credentials end.
+func (g client) Credentials(ctx context.Context) ([]monitors.Credential, error) {
+	list, err := g.c.Credentials(ctx)
+	out := make([]monitors.Credential, 0, len(list))
+	for _, c := range list {
+		out = append(out, monitors.Credential{Kind: string(c.Kind), KeyID: c.KeyID, Name: c.Name, Expires: c.Expires, InUse: c.InUse})
+	}
+	return out, callError(err)
+}
+
 // SignInURL is where to sign in with a browser.
 func (g client) SignInURL(s monitors.SignIn, upn string) string {
 	return g.c.AuthCodeURL(graph.AuthCode(s), upn)

@@ -471,3 +471,20 @@ func TestSignInWithABrowser(t *testing.T) {
 	require.Contains(t, end.Text, "Presence.Read.All", "the scope that is missing is named")
 	require.NotEqual(t, monitors.FlowAuthorized, end.State)
 }
+
+func TestWhenTheSecretEnds(t *testing.T) {
+	s := newSite(t)
+	s.eventually("read", func() bool { return !s.m.Credentials().Read.IsZero() })
+	list := s.m.Credentials().List
+	require.Len(t, list, 1)
+	require.True(t, list[0].InUse)
+	require.Equal(t, "secret", list[0].Kind)
+	require.Greater(t, time.Until(list[0].Expires), 360*24*time.Hour)
+	require.Equal(t, -1, list[0].EndsWithin(time.Now()))
+
+	s.sim.Consent([]string{"Presence.ReadWrite.All", "User.Read.All"}, []string{"Presence.Read.All", "offline_access", "openid"})
+	s.stop()
+	s.start()
+	s.eventually("missing", func() bool { return s.m.Credentials().Problem.Code == "consent_missing" })
+	require.Contains(t, s.m.Credentials().Problem.Remedy, "Application.Read.All")
+}

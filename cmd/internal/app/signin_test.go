@@ -169,3 +169,23 @@ func TestMonitorsAreChangedWhileTheBridgeRuns(t *testing.T) {
 		return err == nil && len(list) == 2 && list[0].UPN == second && list[0].State == "authorized" && list[1].State == "retired"
 	}, "it is the same after a restart")
 }
+
+// TestSecretsEndIsKnown: from the application object to the API.
+func TestSecretsEndIsKnown(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "contoso", 2, 1)
+	a := launch{dir: t.TempDir(), sites: []*site{s}}.start(t)
+	var acc api.Account
+	eventually(t, func() bool {
+		list, err := admin(t, a).Accounts(t.Context())
+		if err != nil || len(list) != 1 {
+			return false
+		}
+		acc = list[0]
+		return len(acc.Credentials) == 1
+	}, "the secret's end is read")
+	require.True(t, acc.Credentials[0].InUse)
+	require.Nil(t, acc.Credentials[0].EndsWithinDays, "in a year")
+	require.Empty(t, acc.CredentialsRemark)
+	require.Positive(t, metric(t, a.Registry(), "presence_bridge_application_credential_expiry_timestamp_seconds", "kind", "secret"))
+}

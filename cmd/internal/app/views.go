@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"presencebridge/bridge"
 	"presencebridge/bridge/console"
@@ -20,6 +21,7 @@ func (a *account) describe() *api.Account {
 	out := &api.Account{
 		Name: a.name, TenantID: a.cfg.Graph.TenantID, Members: maps.Clone(a.monitors.Sums().ByCoverage), PBXs: []api.PBX{},
 	}
+	a.describeCredentials(out, time.Now())
 	conns := a.engine.Connections()
 	for i := range a.cfg.PBX {
 		p := &a.cfg.PBX[i]
@@ -35,6 +37,21 @@ func (a *account) describe() *api.Account {
 
 // viewsAtATime is how many members are looked at together for a page.
 const viewsAtATime = 500
+
+// describeCredentials adds when the application's secrets and certificates end.
+func (a *account) describeCredentials(out *api.Account, now time.Time) {
+	known := a.monitors.Credentials()
+	for _, c := range known.List {
+		row := api.Credential{Kind: c.Kind, KeyID: c.KeyID, Name: c.Name, ExpiresAt: c.Expires, InUse: c.InUse, Text: c.Text(now)}
+		if within := c.EndsWithin(now); within >= 0 {
+			row.EndsWithinDays = &within
+		}
+		out.Credentials = append(out.Credentials, row)
+	}
+	if p := known.Problem; p.Code != "" {
+		out.CredentialsRemark = p.Text + "; " + p.Remedy
+	}
+}
 
 // members is one page: members, and people without a counterpart, in order of their ids.
 func (a *account) members(q console.MemberQuery) *api.Members {

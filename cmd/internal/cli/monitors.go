@@ -2,10 +2,12 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"presencebridge/bridge/console/client"
 	"presencebridge/bridge/console/client/api"
 )
 
@@ -54,7 +56,30 @@ func monitorsList(cmd *cobra.Command, r *remote) error {
 	if r.json {
 		return writeJSON(cmd.OutOrStdout(), byAccount)
 	}
-	return table(cmd.OutOrStdout(), rows)
+	if err := table(cmd.OutOrStdout(), rows); err != nil {
+		return err
+	}
+	return showCredentials(cmd, c, accounts)
+}
+
+// showCredentials says below the list which secrets and certificates end soon, without which no monitor works.
+func showCredentials(cmd *cobra.Command, c *client.Client, shown []string) error {
+	accounts, err := c.Accounts(cmd.Context())
+	if err != nil {
+		return err
+	}
+	for i := range accounts {
+		a := &accounts[i]
+		for _, x := range a.Credentials {
+			if x.Text == "" || !slices.Contains(shown, a.Name) {
+				continue
+			}
+			if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", a.Name, x.Text); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // accountOfMonitor is the account asked for, or the one that has the monitor.

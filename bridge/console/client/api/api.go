@@ -32,6 +32,24 @@ type Account struct {
 	// Members counts the members by their coverage.
 	Members map[presence.Coverage]int `json:"members"`
 	PBXs    []PBX                     `json:"pbxs"`
+	// Credentials are the secrets and certificates of the application; CredentialsRemark says why they, or
+	// some of them, are not known.
+	Credentials       []Credential `json:"credentials,omitempty"`
+	CredentialsRemark string       `json:"credentials_remark,omitempty"`
+}
+
+// Credential is a secret or certificate of the account's application, and when it ends.
+type Credential struct {
+	Kind      string    `json:"kind"` // secret or certificate
+	KeyID     string    `json:"key_id,omitempty"`
+	Name      string    `json:"name,omitempty"`
+	ExpiresAt time.Time `json:"expires_at"`
+	// InUse: it is, or may be, the configured one.
+	InUse bool `json:"in_use"`
+	// EndsWithinDays is 60, 30 or 7 when it ends within so many days, and 0 when it has ended; otherwise absent.
+	EndsWithinDays *int `json:"ends_within_days,omitempty"`
+	// Text says so with the remedy, for one in use.
+	Text string `json:"text,omitempty"`
 }
 
 // PBX is one PBX of an account, and whether its connector has a connection.
