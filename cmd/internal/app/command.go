@@ -89,13 +89,15 @@ func (a *account) carryOut(ctx context.Context, c command) (reply, error) {
 	case "monitors":
 		return reply{Monitors: a.monitorList()}, nil
 	case "authorize":
-		f, err := a.monitors.Authorize(ctx, c.Key, monitors.Method(c.Method))
+		f, err := whenRunning(ctx, func() (monitors.Flow, error) {
+			return a.monitors.Authorize(ctx, c.Key, monitors.Method(c.Method))
+		})
 		return a.signInStarted(c.Key, f, err)
 	case "renew":
-		f, err := a.monitors.Renew(ctx, c.Key, monitors.Method(c.Method))
+		f, err := whenRunning(ctx, func() (monitors.Flow, error) { return a.monitors.Renew(ctx, c.Key, monitors.Method(c.Method)) })
 		return a.signInStarted(c.Key, f, err)
 	case "add_monitor":
-		in, err := a.monitors.Add(ctx, c.Key)
+		in, err := whenRunning(ctx, func() (monitors.Info, error) { return a.monitors.Add(ctx, c.Key) })
 		return a.monitorChanged(c.Key, in, err)
 	case "remove_monitor":
 		in, err := a.removeMonitor(ctx, c.Key)
@@ -117,6 +119,26 @@ func (a *account) carryOut(ctx context.Context, c command) (reply, error) {
 		return reply{}, nil
 	default:
 		return reply{}, fail("invalid", "this replica does not know the command %q", c.Op)
+	}
+}
+
+// startingUp is how often the monitors are asked again whether they run by now.
+const startingUp = 50 * time.Millisecond
+
+// whenRunning tries again what comes in the moment between the first answer of a starting bridge and its monitors.
+func whenRunning[T any](ctx context.Context, f func() (T, error)) (T, error) {
+	ticker := time.NewTicker(startingUp)
+	defer ticker.Stop()
+	for {
+		v, err := f()
+		if !errors.Is(err, monitors.ErrNotRunning) {
+			return v, err
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return v, err
+		}
 	}
 }
 
