@@ -16,5 +16,8 @@
 // bridge/console is the admin listener. Package graph/graphsim and bridge/pbx/pbxsim are the worlds outside, for
 // the demo and the tests. cmd/internal/app puts it together, cmd/internal/cli is the command line.
 //
+// cmd/internal/verify checks an installation, cmd/internal/setup prints what Entra needs, and cmd/internal/bench
+// measures the targets. bridge/explore exhausts small worlds around bridge.Step.
+//
 // Read bridge/record.go and bridge/step.go first: everything else serves them.
 package main
