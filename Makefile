@@ -48,8 +48,8 @@ microbench: ## the packages' own benchmarks (BENCH=regexp, BENCHPKG=./package)
 fuzz: ## every fuzz target for FUZZTIME each
 	@.ci/fuzz '$(FUZZTIME)'
 
-explore: ## every interleaving of the engine's small worlds, larger than in the tests
-	EXPLORE=large $(GO) test -count=1 -timeout 4h -v -run '^TestWorlds$$' ./bridge/explore
+explore: ## every interleaving of the engine's small worlds, larger than in the tests, and what each rule is for
+	EXPLORE=large $(GO) test -count=1 -timeout 4h -v -run '^Test(Worlds|EveryRuleIsNeeded)$$' ./bridge/explore
 
 vuln: $(BIN)/govulncheck ## known vulnerabilities that the code reaches; needs the vulnerability database, so not part of CI
 	$(BIN)/govulncheck ./...

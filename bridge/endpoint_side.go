@@ -48,7 +48,11 @@ func (s *step) endpointSeen(ep *EndpointSide, e EndpointSeen) {
 	}
 	// R14: this PBX does not say who changed what. What a write under way brings about is no news.
 	echo := ep.Write != nil && s.overwritten(ep) && e.State.Status.Same(ep.Write.Status)
-	if !echo && !e.State.Status.Same(s.shows(ep)) {
+	switch {
+	case echo || e.State.Status.Same(s.shows(ep)):
+	case s.rules.without(RuleConfirm):
+		s.foldUnauthored(ep, e.State)
+	default:
 		ep.ReadOwed = true
 	}
 }
@@ -230,6 +234,10 @@ func (s *step) picked(ep *EndpointSide, status presence.Status) {
 			ep.Withdrawn = ep.Write.Status
 		}
 	}
+	if s.rules.without(RulePersonWins) {
+		ep.Override = nil
+		return
+	}
 	ep.Override = &Override{Of: of, Pending: true, Since: s.now}
 	s.r.Teams.ReadOwed = true
 	s.r.Teams.epoch++
@@ -308,7 +316,7 @@ func (s *step) firstOnPBX(ep *EndpointSide, want policy.PBXWant) {
 		ep.because(s.whyNothingOnPBX(ep))
 	case ep.Status.Same(want.Status):
 		ep.because(ReasonAlreadyShows)
-	case policy.OfClass(want.Class) <= policy.OfKind(ep.Status.Kind): // R9
+	case policy.OfClass(want.Class) <= policy.OfKind(ep.Status.Kind) && !s.rules.without(RuleRank): // R9
 		ep.because(ReasonOutranked)
 	case !s.mayWrite(ep):
 		ep.ReadOwed = true
@@ -342,7 +350,7 @@ func (s *step) whyNothingOnPBX(ep *EndpointSide) Reason {
 // request carries, or by a read right before.
 func (s *step) mayWrite(ep *EndpointSide) bool {
 	c := s.pbx(ep).Capabilities
-	return c.OwnDocument || (c.Versions && ep.Version != 0 && !ep.ReadOwed) || s.justRead == ep.ID
+	return s.rules.without(RuleReadFirst) || c.OwnDocument || (c.Versions && ep.Version != 0 && !ep.ReadOwed) || s.justRead == ep.ID
 }
 
 // standingOnPBX keeps, changes or withdraws.
@@ -394,7 +402,7 @@ func (s *step) writeEndpoint(ep *EndpointSide, status presence.Status) {
 	ep.Timers.Deadline = s.now.Add(rules.Timeout + s.rules.LandGrace)
 	ep.Timers.Hold = s.now.Add(s.rules.HoldDown)
 	w := pbx.Write{Status: status}
-	if rules.Capabilities.Versions {
+	if rules.Capabilities.Versions && !s.rules.without(RuleReadFirst) {
 		w.IfVersion = ep.Version
 	}
 	s.effects = append(s.effects, ApplyEndpoint{Endpoint: ep.ID, ID: ep.epoch, Write: w, Paid: ep.paid, Cause: s.takeCause()})
@@ -419,6 +427,10 @@ func (s *step) endpointAnswered(ep *EndpointSide, e EndpointAnswered) {
 		ep.Write.Waiting = true
 	case Unanswered:
 		ep.Write.Waiting = true
+		if s.rules.without(RuleWriteAhead) {
+			ep.Timers.Deadline = time.Time{}
+			s.endpointWaitedOut(ep)
+		}
 	}
 }
 
@@ -443,7 +455,9 @@ func (s *step) endpointStands(ep *EndpointSide, st pbx.State) {
 	ep.epoch++
 	ep.Failures = 0
 	ep.Timers.Deadline = time.Time{}
-	ep.Timers.Settle = s.now.Add(s.pbx(ep).Settle)
+	if !s.rules.without(RuleFence) {
+		ep.Timers.Settle = s.now.Add(s.pbx(ep).Settle)
+	}
 	if st.Version > ep.Version {
 		ep.Version, ep.ChangedAt = st.Version, st.ChangedAt
 	}

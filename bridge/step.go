@@ -25,6 +25,9 @@ type Rules struct {
 	// Paced holds the sides whose write budget is used up at this moment (R13): the step asks for a grant
 	// instead of writing.
 	Paced map[string]bool
+
+	// Without holds rules that do not apply. Only tests set it, to show what each rule is for.
+	Without RuleSet
 }
 
 // TeamsSideName names Teams' side where sides are named. No PBX can have it: names of PBXs have no blanks.
@@ -115,6 +118,9 @@ func (s *step) fold(e Event) {
 	case TeamsAnswered:
 		s.teamsAnswered(e)
 	case TeamsUnseen:
+		if s.rules.without(RuleUnknown) {
+			return
+		}
 		s.r.Teams.Shown, s.r.Teams.OrganicState = presence.Pair{}, OrganicUnknown
 	case TimerFired:
 		s.timerFired(e.Timer)
@@ -156,7 +162,7 @@ func (s *step) foldEndpoint(e Event) {
 			s.endpointAnswered(ep, e)
 		}
 	case EndpointUnseen:
-		if ep := s.r.Endpoint(e.Endpoint); ep != nil {
+		if ep := s.r.Endpoint(e.Endpoint); ep != nil && !s.rules.without(RuleUnknown) {
 			ep.Seen, ep.Line = false, presence.LineUnknown
 		}
 	}

@@ -60,13 +60,13 @@ func (s *step) pushNeedsRead(p presence.Pair) bool {
 	t := &s.r.Teams
 	explained := t.Assertion.explains(p)
 	switch {
-	case t.WokenWatch: // R5: a stored preference may have woken
+	case t.WokenWatch && !s.rules.without(RuleWoken): // R5: a stored preference may have woken
 		return true
-	case s.overridden(): // R14: late news would end the override (R17)
+	case s.overridden() && !s.rules.without(RuleConfirm): // R14: late news would end the override (R17)
 		return true
-	case explained && p != t.Shown && s.assertsOnPBX(): // R14: would withdraw what the PBX shows
+	case explained && p != t.Shown && s.assertsOnPBX() && !s.rules.without(RuleConfirm): // R14: would withdraw what the PBX shows
 		return true
-	case !explained && t.withdrawn(p) != nil && !t.believed(p): // R15
+	case !explained && t.withdrawn(p) != nil && !t.believed(p) && !s.rules.without(RuleAnsweredRead): // R15
 		return true
 	default:
 		return false
@@ -97,6 +97,10 @@ func (s *step) teamsSwept(e TeamsSwept) {
 	if e.Epoch != t.epoch || t.fenced() || e.Pair == t.Shown {
 		return
 	}
+	if s.rules.without(RuleConfirm) {
+		s.foldTeams(e.Pair)
+		return
+	}
 	t.ReadOwed = true
 }
 
@@ -107,7 +111,7 @@ func (s *step) teamsRead(e TeamsRead) {
 	if e.Epoch != t.epoch || t.fenced() {
 		return // stays owed (R7)
 	}
-	if w := t.withdrawn(e.Pair); w != nil && !w.Answered && !t.Assertion.explains(e.Pair) {
+	if w := t.withdrawn(e.Pair); w != nil && !w.Answered && !t.Assertion.explains(e.Pair) && !s.rules.without(RuleAnsweredRead) {
 		t.Purge = !s.r.Excluded // R15: our last intent is sent again first
 		t.ReadOwed = t.Purge
 		return
@@ -123,7 +127,7 @@ func (s *step) teamsRead(e TeamsRead) {
 // the assertion lasts (R5). That the member shows Offline, or that Graph does not know, decides nothing.
 func (s *step) decideWoken(p presence.Pair) {
 	t := &s.r.Teams
-	if !t.WokenOwed || t.Assertion == nil || p.IsOffline() || p.IsUnknown() {
+	if !t.WokenOwed || t.Assertion == nil || p.IsOffline() || p.IsUnknown() || s.rules.without(RuleWoken) {
 		return
 	}
 	t.WokenOwed = false
@@ -141,7 +145,7 @@ func (s *step) foldTeams(p presence.Pair) {
 	switch {
 	case p.IsUnknown():
 		t.OrganicState = OrganicUnknown
-	case t.Assertion.explains(p) || woken:
+	case (t.Assertion.explains(p) && !s.rules.without(RuleHidden)) || woken:
 		t.OrganicState = OrganicHidden
 	default:
 		t.OrganicState, t.Organic = OrganicSeen, p
@@ -190,7 +194,7 @@ func (s *step) wantTeams() policy.TeamsWant {
 			continue
 		}
 		in := policy.Endpoint{ID: ep.ID, Line: ep.Line}
-		if ep.Assertion == nil {
+		if ep.Assertion == nil || s.rules.without(RuleBeneath) {
 			in.Status = ep.Status
 		}
 		eps = append(eps, in)
@@ -264,9 +268,11 @@ func (s *step) firstInTeams(want policy.TeamsWant) {
 		t.because(s.whyNothingInTeams())
 	case organic && t.Organic == want.Pair:
 		t.because(ReasonAlreadyShows)
-	case want.Class != presence.ClassCall && organic && policy.OfPair(t.Organic) >= policy.OfClass(want.Class):
+	case want.Class != presence.ClassCall && organic && policy.OfPair(t.Organic) >= policy.OfClass(want.Class) &&
+		!s.rules.without(RuleRank):
 		t.because(ReasonOutranked)
-	case !s.teamsJustRead && (t.Shown.IsOffline() || t.Shown.IsUnknown() || t.OrganicState == OrganicHidden):
+	case !s.teamsJustRead && (t.Shown.IsOffline() || t.Shown.IsUnknown() || t.OrganicState == OrganicHidden) &&
+		!s.rules.without(RuleWoken):
 		// R5; what an assertion of ours that has just ended hid, or woke, is as good as unknown
 		t.ReadOwed = true
 		t.because(ReasonAwaitRead)
@@ -416,13 +422,19 @@ func (s *step) teamsAnswered(e TeamsAnswered) {
 	}
 	if e.Outcome != Answered {
 		t.Write.Waiting = true
+		if s.rules.without(RuleWriteAhead) {
+			t.Timers.Deadline = time.Time{}
+			s.teamsWaitedOut()
+		}
 		return
 	}
 	kind := t.Write.Kind
 	t.Write = nil
 	t.epoch++
 	t.Timers.Deadline = time.Time{}
-	t.Timers.Settle = s.now.Add(s.rules.TeamsSettle)
+	if !s.rules.without(RuleFence) {
+		t.Timers.Settle = s.now.Add(s.rules.TeamsSettle)
+	}
 	if t.Purge {
 		t.Purge, t.ReadOwed = false, true
 	}

@@ -27,7 +27,7 @@ type entry struct {
 
 // belief is what a record holds about an endpoint.
 type belief struct {
-	known     bool // the record has that endpoint
+	seen      bool
 	own       status
 	asserts   status
 	before    status
@@ -123,15 +123,13 @@ type engine struct {
 	stores bool   // a crash may come: what is stored matters
 }
 
-func newEngine(w *words, caps pbx.Capabilities, endpoints int, adapt func(*bridge.Rules)) *engine {
+func newEngine(w *words, caps pbx.Capabilities, endpoints int, without bridge.RuleSet) *engine {
 	e := &engine{
 		w: w, byKey: map[string]recID{}, memo: map[stepKey]stepped{}, ranks: map[rankKey]recID{}, recs: make([]entry, 1),
 	}
 	p := w.policy
 	e.rules = bridge.Rules{Policy: &p, PBX: map[string]bridge.PBXRules{"main": {Capabilities: caps, Statuses: w.catalogue()}}}.WithDefaults()
-	if adapt != nil {
-		adapt(&e.rules)
-	}
+	e.rules.Without = without
 	for i := range endpoints {
 		e.ids = append(e.ids, presence.EndpointID{PBX: "main", User: fmt.Sprint(101 + i)})
 	}
@@ -192,7 +190,7 @@ func (e *engine) entry(c bridge.Record) entry {
 		if !ok {
 			continue
 		}
-		b := belief{known: true, own: e.w.status(ep.Status)}
+		b := belief{seen: ep.Seen, own: e.w.status(ep.Status)}
 		if a := ep.Assertion; a != nil {
 			b.asserts, b.before, b.previous = e.w.status(a.Value), e.w.status(a.Before), e.w.status(a.Previous)
 		}

@@ -24,3 +24,21 @@ func TestWorlds(t *testing.T) {
 	}
 	t.Logf("%d states in all", total)
 }
+
+// TestEveryRuleIsNeeded switches the rules off, one after the other: each has a counter-example.
+func TestEveryRuleIsNeeded(t *testing.T) {
+	for _, r := range Rules() {
+		t.Run(r.Name, func(t *testing.T) {
+			for _, w := range r.Worlds {
+				got := Explore(&w, 3_000_000)
+				if len(got.Failures) > 0 {
+					c := got.Failures[0]
+					t.Logf("without %s, %s: after %d steps (%s, %d states)\n%s", r.Name, r.Means, len(c.Story)-1, w.Name, got.States, c)
+					return
+				}
+				t.Logf("%s: %s", w.Name, got)
+			}
+			t.Errorf("nothing breaks without %s", r.Name)
+		})
+	}
+}

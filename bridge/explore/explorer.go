@@ -7,6 +7,7 @@ import (
 
 	"presencebridge/bridge"
 	"presencebridge/bridge/policy"
+	"presencebridge/bridge/presence"
 )
 
 // World is one bounded world.
@@ -28,7 +29,10 @@ type World struct {
 	samePicks      bool // a pick that equals what shows counts as one
 	lineVersions   bool // the version grows with the line, too
 	optOut, moves  bool
-	rules          func(*bridge.Rules)
+	awayCrosses    bool           // policy makes Away in Teams of Away on the phone
+	without        bridge.RuleSet // rules that are switched off
+	noSweeps       bool           // R16 is switched off: neither side is read through
+	onlyFirst      bool           // stop at the first counter-example
 	// Bound is the most writes in proportion to what people and faults did; 0 means the usual one.
 	bound int
 }
@@ -127,6 +131,13 @@ const (
 // maxCounterexamples is enough to learn from.
 const maxCounterexamples = 3
 
+func (x *explorer) most() int {
+	if x.world.onlyFirst {
+		return 1
+	}
+	return maxCounterexamples
+}
+
 // Explore visits every state of w, at most limit of them.
 func Explore(w *World, limit int) Result {
 	x := newExplorer(w)
@@ -136,7 +147,7 @@ func Explore(w *World, limit int) Result {
 	}
 	x.roots = len(x.states)
 	level = x.roots
-	for i := 0; i < len(x.states) && len(x.result.Failures) < maxCounterexamples; i++ {
+	for i := 0; i < len(x.states) && len(x.result.Failures) < x.most(); i++ {
 		if i == level {
 			depth, level = depth+1, len(x.states)
 		}
@@ -149,16 +160,23 @@ func Explore(w *World, limit int) Result {
 	r := &x.result
 	r.World, r.States, r.Moves, r.Depth, r.Records, r.Steps = w.Name, len(x.states), len(x.edges), depth, len(x.e.recs)-1, x.e.steps
 	r.Causes = int(w.people) + int(w.faultCount) + int(w.crashes)
-	if !r.Cut && len(r.Failures) < maxCounterexamples {
+	if !r.Cut && len(r.Failures) < x.most() {
 		x.analyse()
 	}
 	return *r
 }
 
 func newExplorer(w *World) *explorer {
-	words := newWords(policy.Presets()["micollab"])
+	p := policy.Presets()["micollab"]
+	if w.awayCrosses {
+		p.PBXToTeams = append(p.PBXToTeams, policy.PBXRule{
+			When: policy.PBXCondition{StatusKind: []presence.Kind{presence.KindAway}},
+			Set:  policy.SetPresence{Pair: presence.ParsePairString("Away"), Class: presence.ClassAway},
+		})
+	}
+	words := newWords(p)
 	x := &explorer{world: w, w: words, failures: map[string]bool{}, seed: maphash.MakeSeed(), table: make([]uint32, 1<<16)}
-	x.e = newEngine(words, w.sort.capabilities(), w.endpoints, w.rules)
+	x.e = newEngine(words, w.sort.capabilities(), w.endpoints, w.without)
 	x.e.stores = w.crashes > 0
 	x.first = x.e.begin()
 	return x
@@ -274,7 +292,7 @@ func (x *explorer) expand(id uint32) {
 
 // failed notes a counter-example, once for every property in the same words.
 func (x *explorer) failed(what string, id uint32, via int) {
-	if x.failures[what] || len(x.result.Failures) >= maxCounterexamples {
+	if x.failures[what] || len(x.result.Failures) >= x.most() {
 		return
 	}
 	x.failures[what] = true

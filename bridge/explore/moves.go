@@ -94,12 +94,18 @@ func (m *mover) teamsDelivers() {
 			t.inTeams(func(s *state) { s.lag, s.seen = false, s.session })
 		})
 	}
-	m.move(short, "Teams is swept", func(t *turn) { t.step(event{kind: evSwept, pair: t.s.shown(), fresh: true}) })
+	if !m.x.world.noSweeps {
+		m.sweep()
+	}
 	if s.session != noPair && (s.former || s.aging) {
 		m.move(long, "our session in Teams ends by itself", func(t *turn) {
 			t.inTeams(func(s *state) { s.session, s.seen, s.lag = noPair, noPair, false })
 		})
 	}
+}
+
+func (m *mover) sweep() {
+	m.move(short, "Teams is swept", func(t *turn) { t.step(event{kind: evSwept, pair: t.s.shown(), fresh: true}) })
 }
 
 // lost: a write that was on its way never lands.
@@ -194,7 +200,7 @@ func (m *mover) pbxDelivers(i int) {
 			t.s.ep[i].down = false
 			t.snapshot(i)
 		})
-	default:
+	case !m.x.world.noSweeps || !m.x.e.recs[m.from.rec].eps[i].seen:
 		m.move(short, "the PBX is read through", func(t *turn) { t.snapshot(i) })
 	}
 }

@@ -74,7 +74,7 @@ func (m *mover) peopleOnPhone(i int) {
 	if w.moves && p.n == 0 { // the directory is slower than an event
 		m.move(person, m.text("phone %d moves to somebody else: %t", i+1, !p.moved), func(t *turn) {
 			p := &t.s.ep[i]
-			p.moved, p.learnt = !p.moved, false // nothing is kept of an endpoint that went
+			p.moved, p.untold, p.learnt = !p.moved, false, false // nothing is kept of an endpoint that went
 			t.member()
 		})
 	}
@@ -142,6 +142,7 @@ func (m *mover) teamsFails() {
 		fail(t)
 	})
 	m.move(fault, "the write to Teams fails, and may land yet", func(t *turn) {
+		t.blocked = t.s.late.on
 		t.s.late = t.s.write
 		fail(t)
 	})
@@ -212,6 +213,7 @@ func (t *turn) crash(renewing bool) {
 			p.landing.fresh = false
 		}
 		p.read, p.readAs, p.n, p.events = flight{}, seenAs{}, 0, [maxEvents]seenAs{}
+		p.untold = p.untold && s.saved != 0 && t.x.e.recs[s.saved].eps[i].own != noStatus
 	}
 	if s.rec = s.saved; s.rec == 0 {
 		s.rec = t.x.first

@@ -44,8 +44,8 @@ func (t *turn) learn(before *entry) {
 			t.fail("own previous: %q is stored as previous of phone %d, which the person never chose", t.x.w.statuses[b.previous], i+1)
 		}
 		switch {
-		case b.pending && b.own == p.chosen && (!was.pending || was.own != b.own):
-			p.learnt = true
+		case p.untold && b.own == p.chosen && b.asserts == noStatus:
+			p.untold, p.learnt = false, true
 		case !b.pending && was.pending && (s.hides() || s.awake()):
 			p.learnt = false // what is overridden could not be seen, only guessed (R17)
 		}

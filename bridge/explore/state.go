@@ -83,6 +83,7 @@ type phone struct {
 	moved    bool     // no longer the member's
 	everWant uint8    // what policy ever made of Teams' own state
 	everOwn  uint8    // what was ever chosen
+	untold   bool     // the engine knew this phone when the last choice was made, and does not know the choice yet
 	learnt   bool     // the engine knows the last choice, and what policy makes of Teams has not changed since
 	picked   bool     // a choice by hand may stand against what policy makes of Teams
 }

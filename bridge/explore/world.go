@@ -199,7 +199,7 @@ func (t *turn) overwrite(i int, wr pbxWrite, late bool) bool {
 	own := t.x.e.recs[t.s.rec].eps[i].own
 	if wr.ver == 0 && p.is.status == p.chosen && own != p.chosen {
 		t.say("a choice that nobody has seen yet is written over, which such a PBX cannot prevent")
-		p.chosen = own
+		p.chosen, p.untold = own, false
 		t.remember()
 	}
 	if late {
@@ -219,6 +219,9 @@ func (t *turn) pick(i int, st status) {
 	p.is.ver++
 	p.is.chg = p.is.ver
 	p.late, p.was = false, seenAs{}
+	b := &t.x.e.recs[t.s.rec].eps[i]
+	// Otherwise it is how the bridge finds the phone, or nothing shows that it has learnt of the choice.
+	p.untold = b.own != noStatus && (b.own != st || (b.asserts != noStatus && t.x.world.sort == trusted))
 	p.learnt, p.picked = false, true
 	t.remember()
 	t.happened(p)
@@ -287,7 +290,7 @@ func (t *turn) effect(eff effect) {
 		t.checkApply(eff)
 		t.writes++
 		p := &s.ep[eff.ep]
-		if p.write.on || (p.landing.on && !p.landing.former) {
+		if t.x.waits() && (p.write.on || (p.landing.on && !p.landing.former)) {
 			t.fail("one write at a time (R6): the bridge writes to phone %d while another write of its own may still land", eff.ep+1)
 		}
 		t.say("the bridge writes %q to phone %d", t.x.w.statuses[eff.status], eff.ep+1)
@@ -296,9 +299,12 @@ func (t *turn) effect(eff effect) {
 	}
 }
 
+// waits tells whether the engine should wait a write out; without R6 it is not looked at that it does, but what comes of it.
+func (x *explorer) waits() bool { return x.world.without&bridge.RuleWriteAhead == 0 }
+
 func (t *turn) teamsRequest(eff effect) {
 	s := &t.s
-	if s.write.on || s.late.on {
+	if t.x.waits() && (s.write.on || s.late.on) {
 		t.fail("one write at a time (R6): the bridge writes to Teams while another write of its own may still land")
 	}
 	s.write = teamsWrite{on: true, renew: eff.kind == efRenew, pair: eff.pair, fresh: true}

@@ -63,6 +63,10 @@ func special(base World, large bool) []World {
 		w.optOut, w.moves, w.clients = true, true, []pair{available, inCall}
 		w.starts = []start{{client: inCall, status: stAvailable, line: idle}, {client: available, status: stDND, line: talking}}
 	})
+	add("Away crosses", 1, 2, func(w *World) {
+		away := awayOnPhone(w.sort)
+		w.awayCrosses, w.picks, w.starts = true, away.picks, away.starts
+	})
 	add("two phones", 1, 2, func(w *World) {
 		w.endpoints, w.picks, w.clients = 2, []status{stDND}, []pair{available, inCall}
 		w.starts = []start{{client: available, status: stAvailable, line: idle}}
