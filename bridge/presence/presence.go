@@ -70,8 +70,8 @@ func ParseWord(s string) (string, bool) {
 // other column (learn:api/resources/presence), whichever of the two names the activity: inACall/busy is Busy/InACall.
 func ParsePair(availability, activity string) Pair {
 	av, _ := ParseWord(availability)
-	ac, known := ParseWord(activity)
-	if implied, ok := implies(av); ok && known {
+	ac, _ := ParseWord(activity)
+	if implied, ok := implies(av); ok && (ac == implied || ac == av) {
 		return Pair{Availability: implied, Activity: av}
 	}
 	return Pair{Availability: av, Activity: ac}

@@ -85,7 +85,9 @@ func Settable(p presence.Pair) bool {
 
 // settable returns the pair in Graph's own spelling.
 func settable(p presence.Pair) (presence.Pair, bool) {
-	p = presence.ParsePair(p.Availability, p.Activity)
+	// The words in any casing, but each in its own column: what is read leniently is written exactly.
+	p.Availability, _ = presence.ParseWord(p.Availability)
+	p.Activity, _ = presence.ParseWord(p.Activity)
 	for _, s := range SettablePairs() {
 		if p == s {
 			return s, true
