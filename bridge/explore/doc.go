@@ -19,10 +19,15 @@
 //   - WokenEnd (a lease) and Forget (hours) fire when nothing short is under way: no notification, event, request, late
 //     write or short timer. Forget is later than WokenEnd and than the end of a session of a former life.
 //
+// # Whether it can fail
+//
+// [bridge.Rules.Without] switches one rule off, and [Rules] names the worlds in which its counter-example shows.
+//
 // # What is left out
 //
 // More than two sessions of the person's own, more than a handful of states on each side, messages, the write budget
-// (grants), refused writes, a PBX that is restored from a backup, and a change of policy. A person's pick that equals what
+// (grants), refused writes, a PBX that is restored from a backup, a periodic reading that takes its time, a late write that
+// shows later still, a session of a former life that is set after the bridge began, and a change of policy. A person's pick that equals what
 // shows, or what a write of ours is about to show, leaves no trace on a PBX without versions and authors, and is not a
 // choice there.
 package explore

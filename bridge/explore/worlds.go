@@ -75,6 +75,9 @@ func special(base World, large bool) []World {
 		w.faultCount, w.faults, w.crashes = 1, all(), 1
 		w.starts = starts(w.sort)[3:4]
 	})
+	add("two faults", 0, 2, func(w *World) {
+		w.faultCount, w.faults, w.starts = 2, all(), starts(w.sort)[1:2]
+	})
 	if base.sort == trusted {
 		add("a write of a former life", 1, 2, func(w *World) {
 			w.starts = []start{
