@@ -39,6 +39,9 @@ func special(base World, large bool) []World {
 	var out []World
 	add := func(what string, small, more uint8, set func(w *World)) {
 		w := base
+		if w.sort == versioned || w.sort == document { // less of what the other two show as well
+			small = min(small, 1)
+		}
 		w.Name, w.people = w.sort.String()+", "+what, small
 		if large {
 			w.people = more
