@@ -23,6 +23,7 @@ type entry struct {
 	write  bool // a write to Teams is under way or waited out
 	stands pair // value of a standing assertion in Teams without a write
 	woken  pair
+	seen   bool // Teams was seen
 }
 
 // belief is what a record holds about an endpoint.
@@ -173,7 +174,7 @@ func (e *engine) intern(r *bridge.Record) recID {
 }
 
 func (e *engine) entry(c bridge.Record) entry {
-	n := entry{rec: c, write: c.Teams.Write != nil, woken: e.w.pair(c.Teams.Woken)}
+	n := entry{rec: c, write: c.Teams.Write != nil, woken: e.w.pair(c.Teams.Woken), seen: !c.Teams.Shown.IsZero()}
 	if a := c.Teams.Assertion; a != nil && a.Phase == bridge.PhaseStanding && !n.write {
 		n.stands = e.w.pair(a.Value)
 	}

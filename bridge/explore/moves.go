@@ -94,7 +94,7 @@ func (m *mover) teamsDelivers() {
 			t.inTeams(func(s *state) { s.lag, s.seen = false, s.session })
 		})
 	}
-	if !m.x.world.noSweeps {
+	if !m.x.world.noSweeps || !m.x.e.recs[s.rec].seen { // the first look is no sweep
 		m.sweep()
 	}
 	if s.session != noPair && (s.former || s.aging) {

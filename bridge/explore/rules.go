@@ -23,7 +23,7 @@ func Rules() []Rule {
 		rule("R9 rank", "a first assertion writes over any choice", off(bridge.RuleRank), peaceful(trusted)),
 		rule("R14 confirm", "everything is believed at once", off(bridge.RuleConfirm), peaceful(trusted)),
 		rule("R15 answered, then read", "a value that we withdrew is believed like any other", off(bridge.RuleAnsweredRead), peaceful(trusted)),
-		rule("R16 sweep both", "neither side is read through", func(w *World) { w.noSweeps = true }, peaceful(trusted)),
+		rule("R16 sweep both", "neither side is read through", func(w *World) { w.noSweeps = true }, faulty(trusted)),
 		rule("R17 person wins", "a choice by hand is no override", off(bridge.RulePersonWins), peaceful(trusted)),
 	}
 }
