@@ -84,7 +84,7 @@ func (r *Record) AppendKey(b []byte) []byte {
 	b = appendFlags(b, r.Excluded, t.Purge, t.WokenOwed, t.WokenWatch, t.ReadOwed, t.reading, t.renewDue, t.paid, t.Assertion != nil, t.Write != nil)
 	b = appendPairs(b, t.Shown, t.Organic, t.Woken)
 	b = appendWords(b, string(t.OrganicState))
-	b = appendNumbers(b, t.Mark.Seq, uint64(t.Mark.Item), uint64(t.epoch)) //nolint:gosec // not negative
+	b = appendNumbers(b, t.Mark.Seq, uint64(t.Mark.Item), uint64(t.epoch))
 	if a := t.Assertion; a != nil {
 		b = appendPairs(b, a.Value, a.Before)
 		b = appendWords(b, string(a.Class), string(a.Phase), a.From.PBX, a.From.User)
@@ -113,7 +113,7 @@ func (ep *EndpointSide) appendKey(b []byte) []byte {
 	b = appendWords(b, ep.ID.PBX, ep.ID.User, string(ep.Line))
 	b = appendFlags(b, ep.Seen, ep.ReadOwed, ep.Leaving, ep.reading, ep.paid, ep.Assertion != nil, ep.Write != nil, ep.Override != nil)
 	b = appendStatuses(b, ep.Status, ep.Withdrawn)
-	b = appendNumbers(b, ep.Version, uint64(ep.Failures), uint64(ep.epoch), ep.mark) //nolint:gosec // not negative
+	b = appendNumbers(b, ep.Version, uint64(ep.Failures), uint64(ep.epoch), ep.mark)
 	b = appendTimes(b, ep.ChangedAt, ep.Timers.Hold, ep.Timers.Settle, ep.Timers.Deadline, ep.Timers.Retry)
 	if a := ep.Assertion; a != nil {
 		b = appendStatuses(b, a.Value, a.Before, a.Previous)

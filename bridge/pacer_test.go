@@ -2,7 +2,6 @@ package bridge
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"testing"
 	"testing/synctest"
@@ -65,7 +64,7 @@ func TestTheBudgetIsSpentOnceAndEvenly(t *testing.T) {
 		assert.Equal(t, 2*time.Second, at[19])
 		assert.False(t, p.exhausted(), "nobody waits, and there is budget again")
 		stop()
-		assert.True(t, errors.Is(<-done, context.Canceled))
+		assert.ErrorIs(t, <-done, context.Canceled)
 	})
 }
 

@@ -91,7 +91,7 @@ func TestR7TheFence(t *testing.T) {
 	// On a PBX.
 	w = asserted(t, plainPBX)
 	push(w, available)
-	require.Equal(t, "", readTeams(w, available))
+	require.Empty(t, readTeams(w, available))
 }
 
 func TestR7APushOvertakesAReadUnderWay(t *testing.T) {

@@ -65,7 +65,7 @@ func (c *Console) monitorAction(ctx echo.Context, done string, do func(ctx conte
 	if err != nil {
 		return err
 	}
-	c.log.Info(done, "account", account)
+	c.log.Info("a monitor was changed", "change", done, "account", account)
 	return ctx.JSON(http.StatusOK, m)
 }
 
@@ -98,7 +98,7 @@ func (c *Console) signIn(ctx echo.Context, done string,
 	if err != nil {
 		return err
 	}
-	c.log.Info(done, "account", account, "authorization", a.ID, "method", string(a.Method))
+	c.log.Info("a sign-in was started", "by", done, "account", account, "authorization", a.ID, "method", string(a.Method))
 	ctx.Response().Header().Set(echo.HeaderLocation, "/api/v1/accounts/"+url.PathEscape(account)+"/authorizations/"+url.PathEscape(a.ID))
 	return ctx.JSON(http.StatusAccepted, a)
 }

@@ -151,7 +151,7 @@ func (e *engine) stampOf(t time.Time) uint8 {
 	if t.IsZero() {
 		return 0
 	}
-	return uint8(t.Sub(e.epoch(0)) / time.Second) //nolint:gosec // a few
+	return uint8(t.Sub(e.epoch(0)) / time.Second)
 }
 
 func (e *engine) changedAt(stamp uint8) time.Time {
@@ -167,7 +167,7 @@ func (e *engine) intern(r *bridge.Record) recID {
 	if id, ok := e.byKey[string(e.key)]; ok {
 		return id
 	}
-	id := recID(len(e.recs)) //nolint:gosec // memory ends first
+	id := recID(len(e.recs))
 	e.byKey[string(e.key)] = id
 	e.recs = append(e.recs, e.entry(c))
 	return id
@@ -198,7 +198,7 @@ func (e *engine) entry(c bridge.Record) entry {
 		if ep.Override != nil {
 			b.overrides, b.pending = true, ep.Override.Pending
 		}
-		n.eps[j], n.stamps[j] = b, stamps{uint8(ep.Version), e.stampOf(ep.ChangedAt)} //nolint:gosec // a few
+		n.eps[j], n.stamps[j] = b, stamps{uint8(ep.Version), e.stampOf(ep.ChangedAt)}
 	}
 	return n
 }
@@ -359,10 +359,10 @@ func (e *engine) effect(eff bridge.Effect) (effect, bool) {
 		return effect{kind: efForget}, true
 	case bridge.ApplyEndpoint:
 		i, _ := e.index(eff.Endpoint)
-		return effect{kind: efApply, ep: uint8(i), status: e.w.status(eff.Write.Status), ver: uint8(eff.Write.IfVersion)}, true //nolint:gosec // a few
+		return effect{kind: efApply, ep: uint8(i), status: e.w.status(eff.Write.Status), ver: uint8(eff.Write.IfVersion)}, true
 	case bridge.ReadEndpoint:
 		i, _ := e.index(eff.Endpoint)
-		return effect{kind: efReadEndpoint, ep: uint8(i)}, true //nolint:gosec // two
+		return effect{kind: efReadEndpoint, ep: uint8(i)}, true
 	}
 	return effect{}, false
 }

@@ -141,12 +141,12 @@ func (x *explorer) most() int {
 // Explore visits every state of w, at most limit of them.
 func Explore(w *World, limit int) Result {
 	x := newExplorer(w)
-	depth, level := 0, 0
+	depth := 0
 	for i := range w.starts {
 		x.begin(&w.starts[i])
 	}
 	x.roots = len(x.states)
-	level = x.roots
+	level := x.roots
 	for i := 0; i < len(x.states) && len(x.result.Failures) < x.most(); i++ {
 		if i == level {
 			depth, level = depth+1, len(x.states)
@@ -155,7 +155,7 @@ func Explore(w *World, limit int) Result {
 			x.result.Cut = true
 			break
 		}
-		x.expand(uint32(i)) //nolint:gosec // bounded by limit
+		x.expand(uint32(i))
 	}
 	r := &x.result
 	r.World, r.States, r.Moves, r.Depth, r.Records, r.Steps = w.Name, len(x.states), len(x.edges), depth, len(x.e.recs)-1, x.e.steps
@@ -226,8 +226,8 @@ func (x *explorer) add(s *state, parent uint32, via int) uint32 {
 		if id == 0 {
 			x.states = append(x.states, *s)
 			x.parent = append(x.parent, parent)
-			x.via = append(x.via, uint16(via)) //nolint:gosec // far fewer
-			x.table[h] = uint32(len(x.states)) //nolint:gosec // bounded by the limit
+			x.via = append(x.via, uint16(via))
+			x.table[h] = uint32(len(x.states))
 			return x.table[h] - 1
 		}
 		if x.states[id-1] == *s {
@@ -255,7 +255,7 @@ func (x *explorer) grow() {
 // expand makes every move from a state.
 func (x *explorer) expand(id uint32) {
 	from := x.states[id]
-	x.start = append(x.start, uint32(len(x.edges))) //nolint:gosec // memory ends first
+	x.start = append(x.start, uint32(len(x.edges)))
 	n, rest, quiet := 0, true, x.quiet(&from)
 	x.moves(&from, func(c class, t *turn) {
 		via := n

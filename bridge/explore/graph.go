@@ -29,7 +29,7 @@ type tarjan struct {
 type frame struct{ state, edge uint32 }
 
 func (x *explorer) outOf(s uint32) []edge {
-	end := uint32(len(x.edges)) //nolint:gosec // memory ends first
+	end := uint32(len(x.edges))
 	if int(s)+1 < len(x.start) {
 		end = x.start[s+1]
 	}
@@ -61,7 +61,7 @@ func (x *explorer) components(without uint8) *tarjan {
 	g := &tarjan{x: x, without: without, index: filled(n), low: make([]uint32, n), comp: filled(n)}
 	for s := range n {
 		if g.index[s] == unvisited {
-			g.visit(uint32(s)) //nolint:gosec // bounded by the limit
+			g.visit(uint32(s))
 		}
 	}
 	return g

@@ -140,7 +140,7 @@ func (t *turn) answerWrite(late bool) {
 }
 
 func (m *mover) timer(c class, kind bridge.TimerKind, ep int, what string) {
-	m.move(c, what, func(t *turn) { t.step(event{kind: evTimer, timer: kind, ep: uint8(ep)}) }) //nolint:gosec // two
+	m.move(c, what, func(t *turn) { t.step(event{kind: evTimer, timer: kind, ep: uint8(ep)}) })
 }
 
 func (m *mover) teamsTimers() {
@@ -231,12 +231,12 @@ func (m *mover) pbxRead(i int) {
 }
 
 func (x *explorer) seen(kind eventKind, i int, o seenAs) event {
-	return event{kind: kind, ep: uint8(i), line: o.line, status: o.status, ver: o.ver, chg: o.chg, by: o.by} //nolint:gosec // two
+	return event{kind: kind, ep: uint8(i), line: o.line, status: o.status, ver: o.ver, chg: o.chg, by: o.by}
 }
 
 func (t *turn) failRead(i int) {
 	t.s.ep[i].read, t.s.ep[i].readAs = flight{}, seenAs{}
-	t.step(event{kind: evReadFailed, ep: uint8(i)}) //nolint:gosec // two
+	t.step(event{kind: evReadFailed, ep: uint8(i)})
 }
 
 func (t *turn) snapshot(i int) {
@@ -261,12 +261,12 @@ func (t *turn) answerPBX(i int, late bool) {
 	p.write = pbxWrite{}
 	if p.down {
 		t.say("it does not: it is out of sight")
-		t.step(event{kind: evAnswered, ep: uint8(i), fresh: wr.fresh, outcome: bridge.Unanswered}) //nolint:gosec // two
+		t.step(event{kind: evAnswered, ep: uint8(i), fresh: wr.fresh, outcome: bridge.Unanswered})
 		return
 	}
 	if !t.overwrite(i, wr, late) {
 		t.say("it has a newer version")
-		t.step(event{kind: evAnswered, ep: uint8(i), fresh: wr.fresh, outcome: bridge.Conflicted}) //nolint:gosec // two
+		t.step(event{kind: evAnswered, ep: uint8(i), fresh: wr.fresh, outcome: bridge.Conflicted})
 		return
 	}
 	ev := t.x.seen(evAnswered, i, t.x.said(p.is))

@@ -49,7 +49,7 @@ func graphOf(rests []bool, from ...[]edge) *explorer {
 	x.e = newEngine(x.w, trusted.capabilities(), 1, 0)
 	x.first = x.e.begin()
 	for _, out := range from {
-		x.start = append(x.start, uint32(len(x.edges))) //nolint:gosec // three
+		x.start = append(x.start, uint32(len(x.edges)))
 		x.edges = append(x.edges, out...)
 		x.states = append(x.states, state{rec: x.first})
 		x.parent = append(x.parent, 0)

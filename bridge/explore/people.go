@@ -163,7 +163,7 @@ func (m *mover) pbxFaults(i int) {
 		fail := func(t *turn) {
 			fresh := t.s.ep[i].write.fresh
 			t.s.ep[i].write = pbxWrite{}
-			t.step(event{kind: evAnswered, ep: uint8(i), fresh: fresh, outcome: bridge.Unanswered}) //nolint:gosec // two
+			t.step(event{kind: evAnswered, ep: uint8(i), fresh: fresh, outcome: bridge.Unanswered})
 		}
 		m.move(fault, "the write to the PBX fails, though it landed", func(t *turn) {
 			t.overwrite(i, t.s.ep[i].write, false)
@@ -182,7 +182,7 @@ func (m *mover) pbxFaults(i int) {
 		m.move(fault, "the PBX is out of sight for a lease", func(t *turn) {
 			p := &t.s.ep[i]
 			p.down, p.n, p.events = true, 0, [maxEvents]seenAs{}
-			t.step(event{kind: evUnseen, ep: uint8(i)}) //nolint:gosec // two
+			t.step(event{kind: evUnseen, ep: uint8(i)})
 		})
 	}
 }

@@ -15,15 +15,15 @@ func Rules() []Rule {
 	return []Rule{
 		rule("R2 hidden", "what our session shows counts as the person's own", off(bridge.RuleHidden), peaceful(trusted)),
 		rule("R3 beneath", "the status beneath an assertion of ours crosses", off(bridge.RuleBeneath), awayOnPhone(trusted), awayOnPhone(document)),
-		rule("R4 unknown", "a side that is not seen stays as it was", off(bridge.RuleUnknown), faulty(trusted)),
+		rule("R4 unknown", "a side that is not seen stays as it was", off(bridge.RuleUnknown), faulty()),
 		rule("R5 woken", "what our session wakes counts as a choice", off(bridge.RuleWoken), peaceful(trusted)),
-		rule("R6 write ahead", "an error is taken for a write that did not land", off(bridge.RuleWriteAhead), faulty(trusted)),
-		rule("R7 fence", "a read right after an answer is believed", off(bridge.RuleFence), faulty(trusted)),
+		rule("R6 write ahead", "an error is taken for a write that did not land", off(bridge.RuleWriteAhead), faulty()),
+		rule("R7 fence", "a read right after an answer is believed", off(bridge.RuleFence), faulty()),
 		rule("R8 read before write", "a status is written over without a look, or a version", off(bridge.RuleReadFirst), peaceful(trusted)),
 		rule("R9 rank", "a first assertion writes over any choice", off(bridge.RuleRank), peaceful(trusted)),
 		rule("R14 confirm", "everything is believed at once", off(bridge.RuleConfirm), peaceful(trusted)),
 		rule("R15 answered, then read", "a value that we withdrew is believed like any other", off(bridge.RuleAnsweredRead), peaceful(trusted)),
-		rule("R16 sweep both", "neither side is read through", func(w *World) { w.noSweeps = true }, faulty(trusted)),
+		rule("R16 sweep both", "neither side is read through", func(w *World) { w.noSweeps = true }, faulty()),
 		rule("R17 person wins", "a choice by hand is no override", off(bridge.RulePersonWins), peaceful(trusted)),
 	}
 }
@@ -44,7 +44,8 @@ func peaceful(s sort) World {
 	}
 }
 
-func faulty(s sort) World {
+func faulty() World {
+	const s = trusted
 	w := peaceful(s)
 	w.Name, w.starts, w.people, w.faultCount, w.faults = s.String()+", one fault", starts(s)[:6], 1, 1, all()
 	return w

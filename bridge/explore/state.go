@@ -97,12 +97,10 @@ func (p *phone) push(o seenAs) bool {
 	return true
 }
 
-func (p *phone) pop() seenAs {
-	o := p.events[0]
+func (p *phone) pop() {
 	copy(p.events[:], p.events[1:])
 	p.n--
 	p.events[p.n] = seenAs{}
-	return o
 }
 
 func (s *state) pushed() int {
@@ -113,11 +111,9 @@ func (s *state) pushed() int {
 	return n
 }
 
-func (s *state) takePush(i int) pair {
-	p := s.pushes[i]
+func (s *state) takePush(i int) {
 	copy(s.pushes[i:], s.pushes[i+1:])
 	s.pushes[maxPushes-1] = noPair
-	return p
 }
 
 // canonical ranks the versions and times of every endpoint, and forgets what cannot matter any more.

@@ -115,13 +115,4 @@ func (w *words) status(s presence.Status) status {
 	return noStatus
 }
 
-func (w *words) line(l presence.Line) line {
-	for i := range w.lines {
-		if w.lines[i] == l {
-			return line(i)
-		}
-	}
-	return noLine
-}
-
 func (w *words) kindRank(s status) policy.Rank { return policy.OfKind(w.statuses[s].Kind) }

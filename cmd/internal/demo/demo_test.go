@@ -55,7 +55,7 @@ func runBridge(file string) int {
 
 // bridgeProcess is the command that runs one.
 func bridgeProcess(file string) *exec.Cmd {
-	cmd := exec.Command(os.Args[0]) //nolint:noctx // killed by the test
+	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), asBridge+"="+file)
 	return cmd
 }
