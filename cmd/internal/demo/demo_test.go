@@ -237,6 +237,15 @@ func TestJudgeFindsWhatIsWrong(t *testing.T) {
 	session.session, session.shown, session.hidden = inCall, inCall, true
 	require.Equal(t, faultStuck, s.judgeTeams(&session).kind, "ours shows in Teams without a cause")
 
+	dnd := presence.Status{Name: "Do not disturb", Kind: "dnd"}
+	woken := good
+	woken.shown, woken.organic, woken.session, woken.woken = presence.ParsePairString("DoNotDisturb"), presence.ParsePairString("Offline"), inCall, true
+	require.Nil(t, s.judgePhone(&woken), "a preference that our session woke asks for nothing")
+	woken.shows = dnd
+	require.Nil(t, s.judgePhone(&woken), "or is the person's own from before they left: nobody can tell")
+	woken.shows = call
+	require.NotNil(t, s.judgePhone(&woken), "but nothing else")
+
 	lost := good
 	lost.shown, lost.organic, lost.s.wantFrom = inCall, inCall, time.Now()
 	lost.s.picked = long

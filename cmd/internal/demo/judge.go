@@ -115,11 +115,15 @@ func (s *stage) judgePhone(k *knowledge) *disagreement {
 		return &disagreement{Side: "phone", kind: kind, Reason: fmt.Sprintf(format, args...)}
 	}
 	var want policy.PBXWant
-	if !k.hidden && !k.woken {
+	if !k.hidden {
 		want = s.policy.ForPBX("main", s.watch.catalogue, k.shown)
 	}
 	own := k.shows.Same(k.chosen)
 	switch {
+	case k.woken && (own || (!want.IsZero() && k.shows.Same(want.Status))):
+		// Only our session keeps a stored preference showing. Where it showed before the person left, nothing that can
+		// be seen tells the two apart (bridge/DESIGN.md); it ends with our session.
+		return nil
 	case own && (want.IsZero() || k.chosen.Same(want.Status)):
 		return nil
 	case want.IsZero():
