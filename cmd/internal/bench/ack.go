@@ -45,7 +45,7 @@ func playReceiver(ctx context.Context, raw json.RawMessage) (*played, error) {
 		return nil, err
 	}
 	registry := prometheus.NewRegistry()
-	b, err := bus.Open(ctx, bus.Config{DataDir: args.Dir, Sync: bus.Sync(args.Sync), MaxStore: 4 << 30, MinFree: -1, Metrics: registry})
+	b, err := bus.Open(ctx, bus.Config{DataDir: args.Dir, Sync: bus.Sync(args.Sync), MaxStore: 32 << 30, MinFree: -1, Metrics: registry})
 	if err != nil {
 		return nil, err
 	}
