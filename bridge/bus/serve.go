@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -42,7 +43,11 @@ func (s *commandServer) accept(m *nats.Msg) {
 		defer func() { <-s.slots }()
 		ctx, cancel := context.WithTimeout(s.ctx, timeoutOf(m))
 		defer cancel()
-		s.answer(m, s.handle(ctx, m.Data), "")
+		answer := s.handle(ctx, m.Data)
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return // the caller's patience began before ours and is over
+		}
+		s.answer(m, answer, "")
 	})
 	if !served { // the bus has closed
 		<-s.slots
