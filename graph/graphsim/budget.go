@@ -1,6 +1,7 @@
 package graphsim
 
 import (
+	"maps"
 	"sync"
 	"time"
 )
@@ -17,12 +18,13 @@ const (
 	classDirectory   class = "directory"
 )
 
-// budget counts requests per application and class in fixed windows, as the throttling of Graph
-// appears from outside (learn:throttling-limits).
+// budget counts requests per application and class: no more than the limit within any window, wherever it begins.
+// How Graph cuts its windows is not documented (learn:throttling-limits); this is the strictest reading.
 type budget struct {
-	mu      sync.Mutex
-	limits  map[class]limit    // guarded by mu
-	windows map[string]*window // guarded by mu; by application and class
+	mu     sync.Mutex
+	limits map[class]limit  // guarded by mu
+	used   map[string]*uses // guarded by mu; by application and class
+	peaks  map[string]int64 // guarded by mu; by class: the most of one application within a window
 }
 
 type limit struct {
@@ -30,13 +32,39 @@ type limit struct {
 	per      time.Duration
 }
 
-type window struct {
-	start time.Time
-	used  int
+// uses are the requests of the last window, oldest first.
+type uses struct {
+	list []use
+	sum  int
+}
+
+type use struct {
+	at   time.Time
+	cost int
+}
+
+// forget drops what is older than a window.
+func (u *uses) forget(before time.Time) {
+	n := 0
+	for ; n < len(u.list) && !u.list[n].at.After(before); n++ {
+		u.sum -= u.list[n].cost
+	}
+	u.list = u.list[n:]
+}
+
+// room is when so much has left the window that cost fits into the limit.
+func (u *uses) room(cost, limit int) time.Time {
+	over := u.sum + cost - limit
+	for _, x := range u.list {
+		if over -= x.cost; over <= 0 {
+			return x.at
+		}
+	}
+	return time.Time{} // never: it costs more than there is
 }
 
 func newBudget(b Budgets) *budget {
-	x := &budget{windows: map[string]*window{}}
+	x := &budget{used: map[string]*uses{}, peaks: map[string]int64{}}
 	x.set(b)
 	return x
 }
@@ -54,24 +82,33 @@ func (b *budget) set(x Budgets) {
 // SetBudgets changes how many requests are allowed.
 func (s *Sim) SetBudgets(b Budgets) { s.budget.set(b) }
 
-// take spends cost; when there is not enough left, it says how long to wait.
+// take spends cost; when there is not enough left, it says how long to wait. What is refused does not count.
 func (b *budget) take(app string, c class, cost int) (wait time.Duration, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	l := b.limits[c]
-	if l.requests <= 0 {
+	if l.per == 0 {
 		return 0, true
 	}
 	key := app + "/" + string(c)
-	w := b.windows[key]
+	u := b.used[key]
+	if u == nil {
+		u = &uses{}
+		b.used[key] = u
+	}
 	now := time.Now()
-	if w == nil || now.Sub(w.start) >= l.per {
-		w = &window{start: now}
-		b.windows[key] = w
+	u.forget(now.Add(-l.per))
+	if l.requests > 0 && u.sum+cost > l.requests {
+		return u.room(cost, l.requests).Add(l.per).Sub(now), false
 	}
-	if w.used+cost > l.requests {
-		return l.per - now.Sub(w.start), false
-	}
-	w.used += cost
+	u.list, u.sum = append(u.list, use{now, cost}), u.sum+cost
+	b.peaks[string(c)] = max(b.peaks[string(c)], int64(u.sum))
 	return 0, true
+}
+
+// peak is the most requests of each class within one window so far.
+func (b *budget) peak() map[string]int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return maps.Clone(b.peaks)
 }

@@ -46,6 +46,10 @@ type Config struct {
 	ReadLag  time.Duration // reads show any change up to this much late; default 0
 	WriteLag time.Duration // an answered write takes effect up to this much late; default 0
 
+	// SubscriptionLife is the longest life that subscriptions get, whatever was asked for; default 60 min, as documented. A
+	// shorter one, for runs that have no hour, is granted instead of the documented least of 45 min too.
+	SubscriptionLife time.Duration
+
 	Delivery Delivery // how notifications travel
 	Forms    *Forms   // which of the observed forms notifications take; default ObservedForms()
 	Budgets  *Budgets // requests allowed; default DefaultBudgets()
@@ -134,6 +138,7 @@ func (c Config) withDefaults(r *rand.Rand) (Config, error) {
 	setDefault(&c.DeviceInterval, 5*time.Second)
 	setDefault(&c.TokenLifetime, time.Hour)
 	setDefault(&c.Tie, TieSeeded)
+	setDefault(&c.SubscriptionLife, maxLife)
 	if c.SecretExpiry.IsZero() {
 		c.SecretExpiry = time.Now().AddDate(1, 0, 0)
 	}
@@ -179,6 +184,8 @@ func (d Delivery) withDefaults() Delivery {
 
 func (c Config) check() error {
 	switch {
+	case c.SubscriptionLife < 0 || c.SubscriptionLife > maxLife:
+		return fmt.Errorf("graphsim: SubscriptionLife is %v: give more than 0 and at most %v", c.SubscriptionLife, maxLife)
 	case c.Users < 0:
 		return fmt.Errorf("graphsim: Users is %d: give 0 or more", c.Users)
 	case c.Tie != TieSeeded && c.Tie != TieApp && c.Tie != TieClient:

@@ -230,6 +230,7 @@ func (s *Sim) decideDevice(r *http.Request) (any, error) {
 func (s *Sim) pokeSubscription(r *http.Request) (any, error) {
 	var in struct {
 		Do string `json:"do"`
+		By string `json:"by"` // of slow: how much later, as 50s
 	}
 	if err := input(r, &in); err != nil {
 		return nil, err
@@ -240,8 +241,14 @@ func (s *Sim) pokeSubscription(r *http.Request) (any, error) {
 		return struct{}{}, s.KillSubscription(id, in.Do == "revive")
 	case "challenge":
 		return struct{}{}, s.Challenge(id)
+	case "slow":
+		by, err := time.ParseDuration(in.By)
+		if err != nil || by < 0 {
+			return nil, inputError{fmt.Errorf("by: %q: give how much later, such as 50s, or 0s", in.By)}
+		}
+		return struct{}{}, s.SlowSubscription(id, by)
 	default:
-		return nil, inputError{fmt.Errorf("do: %q: give kill, revive or challenge", in.Do)}
+		return nil, inputError{fmt.Errorf("do: %q: give kill, revive, slow or challenge", in.Do)}
 	}
 }
 

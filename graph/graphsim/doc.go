@@ -48,7 +48,8 @@
 //	GET    /sim/devicecodes          device codes that wait for a person
 //	POST   /sim/devicecodes/{code}   {"approve":"presence1@contoso.example"}, {"decline":true} or {"expire":true}
 //	GET    /sim/subscriptions        live subscriptions
-//	POST   /sim/subscriptions/{id}   {"do":"kill"} (silently), "revive", or "challenge" (reauthorizationRequired)
+//	POST   /sim/subscriptions/{id}   {"do":"kill"} (silently), "revive", {"do":"slow","by":"50s"}, or "challenge"
+//	                                 (reauthorizationRequired)
 //	PUT    /sim/tokens/{who}         {"code":50173}: every token is refused to that user or application, 0 ends it;
 //	                                 {"revoke":true}: their refresh tokens end
 //	POST   /sim/keys                 {"retire":true}: sign with a new key, and stop publishing the old ones

@@ -20,6 +20,7 @@ type subscription struct {
 	lifecycleURL     string
 	clientState      string
 	rich             bool
+	created          time.Time
 
 	// Guarded by hub.mu.
 	notificationURL string
@@ -30,6 +31,7 @@ type subscription struct {
 	authorised      time.Time            // end of the access token it was last made or renewed with; delivery pauses then
 	dead            bool                 // silently: it can be read and renewed, but nothing is delivered
 	gone            bool                 // deleted
+	slowBy          time.Duration        // notifications wait so much longer
 	last            map[string]time.Time // when the latest item of a person is due, so that later ones stay behind
 	held            []item               // waiting for a fresh authorisation
 }
@@ -143,6 +145,7 @@ type Subscription struct {
 	Expires         time.Time `json:"expires"`
 	Rich            bool      `json:"rich"`
 	Dead            bool      `json:"dead"`
+	Created         time.Time `json:"created"`
 }
 
 // Subscriptions are those that live.
@@ -152,7 +155,7 @@ func (s *Sim) Subscriptions() []Subscription {
 	out, now := []Subscription{}, time.Now()
 	for _, x := range s.hub.subs {
 		if x.live(now) {
-			out = append(out, Subscription{x.id, x.creator, len(x.ids), x.notificationURL, x.expires, x.rich, x.dead})
+			out = append(out, Subscription{x.id, x.creator, len(x.ids), x.notificationURL, x.expires, x.rich, x.dead, x.created})
 		}
 	}
 	return out
@@ -167,6 +170,19 @@ func (s *Sim) KillSubscription(id string, revive bool) error {
 		return fmt.Errorf("graphsim: no subscription %q: list those that live", id)
 	}
 	x.dead = !revive
+	return nil
+}
+
+// SlowSubscription has everything that a subscription delivers from now on come that much later, beside the usual
+// latency (which may be a minute: learn:change-notifications-overview). 0 ends that.
+func (s *Sim) SlowSubscription(id string, by time.Duration) error {
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
+	x := s.hub.subs[strings.ToLower(id)]
+	if x == nil {
+		return fmt.Errorf("graphsim: no subscription %q: list those that live", id)
+	}
+	x.slowBy = by
 	return nil
 }
 

@@ -103,7 +103,7 @@ func (p *post) send(s *subscription, user string, pair Pair, now time.Time) {
 		return
 	}
 	x := item{sub: s, user: user, pair: pair, changed: now, poison: chance.hit(f.Poison)}
-	due := now.Add(chance.around(d.LatencyMin, d.LatencyMean, d.LatencyMax))
+	due := now.Add(s.slowBy + chance.around(d.LatencyMin, d.LatencyMean, d.LatencyMax))
 	late, reorder := chance.hit(f.Late), chance.hit(f.Reorder)
 	switch {
 	case late:

@@ -16,6 +16,7 @@ type Stats struct {
 
 	Requests map[string]map[int]int64 `json:"requests"` // by operation and status; status 0 was cut
 	Refused  map[string]int64         `json:"refused"`  // 429s by class, of budgets and of faults
+	Peaks    map[string]int64         `json:"peaks"`    // by class: the most requests of one application within a window of its budget
 	Writes   map[string]int64         `json:"writes"`   // presence writes that took effect, by operation
 	Pending  int64                    `json:"pending"`  // writes that were answered or failed and take effect yet
 }
@@ -85,6 +86,6 @@ func (s *Sim) Stats() Stats {
 			out.Requests[op] = maps.Clone(statuses)
 		}
 	})
-	out.Subscriptions = s.hub.count()
+	out.Subscriptions, out.Peaks = s.hub.count(), s.budget.peak()
 	return out
 }

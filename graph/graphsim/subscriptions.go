@@ -77,8 +77,9 @@ func (s *subscription) readCertificate(encoded, id string) error {
 	return nil
 }
 
-// lifetime applies the rules of expirationDateTime: at most 60 min, and raised to 45 min below that.
-func lifetime(raw string, now time.Time) (time.Time, error) {
+// lifetime applies the rules of expirationDateTime: at most 60 min, and raised to 45 min below that. No more than most is
+// granted.
+func lifetime(raw string, now time.Time, most time.Duration) (time.Time, error) {
 	t, err := time.Parse(time.RFC3339, raw)
 	switch {
 	case err != nil:
@@ -88,7 +89,9 @@ func lifetime(raw string, now time.Time) (time.Time, error) {
 	case t.After(now.Add(maxLife)):
 		return t, fmt.Errorf("Subscription expiration can only be 60 minutes in the future.") //nolint:staticcheck // Graph's own wording
 	case t.Before(now.Add(minLife)):
-		return now.Add(minLife), nil
+		return now.Add(min(minLife, most)), nil
+	case t.After(now.Add(most)):
+		return now.Add(most), nil
 	default:
 		return t, nil
 	}
@@ -149,7 +152,7 @@ func invalid(err error) (reply, effect) {
 func (c *call) newSubscription(in subscriptionBody) (*subscription, error) {
 	now := time.Now()
 	n := &subscription{id: c.sim.draw.guid(), app: c.id.app, creator: c.id.user, resource: in.Resource, notificationURL: in.NotificationURL,
-		lifecycleURL: in.LifecycleURL, rich: in.IncludeResource != nil && *in.IncludeResource, authorised: c.id.expires, last: map[string]time.Time{}}
+		lifecycleURL: in.LifecycleURL, rich: in.IncludeResource != nil && *in.IncludeResource, created: now, authorised: c.id.expires, last: map[string]time.Time{}}
 	if in.ChangeType != "updated" {
 		return nil, fmt.Errorf("changeType %q is not supported for presence, only updated", in.ChangeType)
 	}
@@ -157,7 +160,7 @@ func (c *call) newSubscription(in subscriptionBody) (*subscription, error) {
 	if n.ids, err = parseResource(in.Resource); err != nil {
 		return nil, err
 	}
-	if n.expires, err = lifetime(in.Expiration, now); err != nil {
+	if n.expires, err = lifetime(in.Expiration, now, c.sim.cfg.SubscriptionLife); err != nil {
 		return nil, err
 	}
 	if in.ClientState != nil {
@@ -253,7 +256,7 @@ func (c *call) renewSubscription() (reply, effect) {
 	if s = c.mine(); s == nil {
 		return noSubscription()
 	}
-	if err := s.update(in); err != nil {
+	if err := s.update(in, c.sim.cfg.SubscriptionLife); err != nil {
 		return invalid(err)
 	}
 	h.reauthorised(s, c.id.expires)
@@ -261,11 +264,11 @@ func (c *call) renewSubscription() (reply, effect) {
 }
 
 // update takes over what a PATCH says. Under mu.
-func (s *subscription) update(in subscriptionBody) error {
+func (s *subscription) update(in subscriptionBody, most time.Duration) error {
 	expires := s.expires
 	if in.Expiration != "" {
 		var err error
-		if expires, err = lifetime(in.Expiration, time.Now()); err != nil {
+		if expires, err = lifetime(in.Expiration, time.Now(), most); err != nil {
 			return err
 		}
 	}

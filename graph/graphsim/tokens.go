@@ -86,7 +86,19 @@ func (l *login) identify(r *http.Request) (*identity, error) {
 	if !known.expires.After(now) {
 		return nil, errors.New("Lifetime validation failed, the token is expired.") //nolint:staticcheck // Graph's own wording
 	}
+	if l.disabled(known.user) {
+		return nil, errors.New("Continuous access evaluation resulted in challenge with result: InteractionRequired and code: UserDisabled") //nolint:staticcheck // Graph's own wording
+	}
 	return known, nil
+}
+
+// disabled tells whether a user's account was disabled since. Graph learns of that within minutes and no longer takes
+// tokens issued before (entra: concept-continuous-access-evaluation, critical events); here it does so at once.
+func (l *login) disabled(user string) (off bool) {
+	if user != "" {
+		l.sim.look(user, func(p *person, _ time.Time) { off = p.Disabled })
+	}
+	return off
 }
 
 // resource is the host of an audience, so that a port or a trailing slash makes no difference.
