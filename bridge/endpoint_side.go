@@ -248,7 +248,7 @@ func (s *step) policyForPBX(ep *EndpointSide) policy.PBXWant {
 	if s.r.Teams.OrganicState != OrganicSeen {
 		return policy.PBXWant{}
 	}
-	return s.rules.Policy.ForPBX(ep.ID.PBX, s.pbx(ep).Statuses, s.r.Teams.Organic)
+	return s.rules.Policy.ForPBX(ep.ID.PBX, s.pbx(ep).Statuses, policy.TeamsState{Pair: s.r.Teams.Organic})
 }
 
 // wantPBX is what is wanted on an endpoint.

@@ -92,7 +92,7 @@ func start(rt *rapid.T, w *world) {
 		w.session = rapid.SampledFrom(w.rules.Policy.TeamsValues()).Draw(rt, "session")
 		w.sessionSeen, w.sessionUntil = w.session, w.now.Add(time.Duration(rapid.IntRange(1, 300).Draw(rt, "left"))*time.Second)
 		// What it woke cannot be told from a choice.
-		w.everOnPBX[w.rules.Policy.ForPBX("main", catalogue, w.shown()).Status.Name] = true
+		w.everOnPBX[w.rules.Policy.ForPBX("main", catalogue, policy.TeamsState{Pair: w.shown()}).Status.Name] = true
 	}
 	switch rapid.IntRange(0, 3).Draw(rt, "status at first") {
 	case 0: // ours, of a former life; one that no PBX dates is the person's as far as anybody can tell

@@ -143,7 +143,7 @@ func (w *world) remember() {
 }
 
 func (w *world) wantOnPBX() policy.PBXWant {
-	return w.rules.Policy.ForPBX("main", catalogue, w.organic())
+	return w.rules.Policy.ForPBX("main", catalogue, policy.TeamsState{Pair: w.organic()})
 }
 
 // introduce makes the member known and lets the first reads happen.
@@ -369,7 +369,7 @@ func (w *world) setSessionOf(i int, p presence.Pair) {
 func (w *world) prefer(p presence.Pair, d time.Duration) {
 	w.change(fmt.Sprintf("prefers %s for %s", p, d), func() { w.preferred, w.prefUntil = p, w.now.Add(d) })
 	if !w.session.IsZero() {
-		w.everOnPBX[w.rules.Policy.ForPBX("main", catalogue, p).Status.Name] = true
+		w.everOnPBX[w.rules.Policy.ForPBX("main", catalogue, policy.TeamsState{Pair: p}).Status.Name] = true
 	}
 }
 
@@ -484,7 +484,7 @@ func (w *world) perform(eff Effect) (conflict bool) {
 	switch e := eff.(type) {
 	case SetTeams:
 		if w.organic().IsOffline() && !w.rec.Teams.WokenWatch { // what it wakes nobody can tell: the record has not heard that they left
-			w.everOnPBX[w.rules.Policy.ForPBX("main", catalogue, w.aggregate(e.Value)).Status.Name] = true
+			w.everOnPBX[w.rules.Policy.ForPBX("main", catalogue, policy.TeamsState{Pair: w.aggregate(e.Value)}).Status.Name] = true
 		}
 		w.setSession(e.Value, w.now.Add(e.Lease))
 	case ClearTeams:

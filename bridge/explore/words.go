@@ -81,7 +81,7 @@ type words struct {
 func newWords(p policy.Policy) *words {
 	w := &words{pairs: pairWords(), statuses: statusWords(), lines: lineWords(), policy: p}
 	for i := offline; i < pairs; i++ {
-		want := p.ForPBX("main", w.catalogue(), w.pairs[i])
+		want := p.ForPBX("main", w.catalogue(), policy.TeamsState{Pair: w.pairs[i]})
 		w.toPBX[i], w.toPBXOf[i] = w.status(want.Status), want.Class
 		w.rank[i] = policy.OfPair(w.pairs[i])
 	}

@@ -59,7 +59,7 @@ func TestTruthTable(t *testing.T) {
 		p := Presets()[name]
 		fmt.Fprintf(&b, "preset %s, teams to pbx\n", name)
 		for _, s := range shownPairs {
-			w := p.ForPBX("main", siteCatalogues()[name], presence.ParsePairString(s))
+			w := p.ForPBX("main", siteCatalogues()[name], TeamsState{Pair: presence.ParsePairString(s)})
 			fmt.Fprintf(&b, "  %-38s %s\n", s, wantText(w.Status.String(), w.IsZero(), w.Class))
 		}
 		fmt.Fprintf(&b, "preset %s, pbx to teams\n", name)
@@ -86,7 +86,7 @@ func TestTruthTable(t *testing.T) {
 	want, got := strings.Split(string(golden), "\n"), strings.Split(b.String(), "\n")
 	for i := range max(len(want), len(got)) {
 		if i >= len(want) || i >= len(got) || want[i] != got[i] {
-			t.Fatalf("truth.txt line %d:\n got %q\nwant %q", i+1, at(got, i), at(want, i))
+			t.Fatalf("truth.txt line %d:\n got %q\nwant %q", i+1, lineAt(got, i), lineAt(want, i))
 		}
 	}
 }
@@ -105,7 +105,7 @@ func orUnknown(s string) string {
 	return s
 }
 
-func at(lines []string, i int) string {
+func lineAt(lines []string, i int) string {
 	if i < len(lines) {
 		return lines[i]
 	}

@@ -3,7 +3,6 @@ package policy
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -13,10 +12,25 @@ import (
 	"presencebridge/bridge/presence"
 )
 
-// word is a scalar and where it stands.
+// word is a scalar and where it stands. The zero value is an absent one.
 type word struct {
 	text string
 	line int
+}
+
+func (w word) given() bool { return w.line != 0 }
+
+// UnmarshalYAML takes one scalar.
+func (w *word) UnmarshalYAML(n ast.Node) error {
+	if a, ok := n.(*ast.AnchorNode); ok {
+		n = a.Value
+	}
+	scalar, ok := n.(ast.ScalarNode)
+	if _, null := n.(*ast.NullNode); !ok || null {
+		return fmt.Errorf("line %d: a word is wanted here, not a list, a mapping or nothing", lineOf(n))
+	}
+	*w = word{text: strings.TrimSpace(fmt.Sprint(scalar.GetValue())), line: max(lineOf(n), 1)}
+	return nil
 }
 
 // words is a YAML scalar or list of scalars.
@@ -59,40 +73,53 @@ func lineOf(n ast.Node) int {
 }
 
 type yamlPolicy struct {
-	Preset     string          `yaml:"preset"`
-	TeamsToPBX []yamlTeamsRule `yaml:"teams_to_pbx"`
-	PBXToTeams []yamlPBXRule   `yaml:"pbx_to_teams"`
+	Preset     word        `yaml:"preset"`
+	TeamsToPBX []yamlRule  `yaml:"teams_to_pbx"`
+	PBXToTeams []yamlRule  `yaml:"pbx_to_teams"`
+	Groups     []yamlGroup `yaml:"groups"`
 }
 
-type yamlTeamsRule struct {
-	When struct {
-		Availability words `yaml:"availability"`
-		Activity     words `yaml:"activity"`
-		PBX          words `yaml:"pbx"`
-	} `yaml:"when"`
-	Set struct {
-		Status     string `yaml:"status"`
-		StatusKind string `yaml:"status_kind"`
-	} `yaml:"set"`
-	Class string `yaml:"class"`
+type yamlGroup struct {
+	Group      word       `yaml:"group"`
+	OptOut     word       `yaml:"opt_out"`
+	Preset     word       `yaml:"preset"`
+	TeamsToPBX []yamlRule `yaml:"teams_to_pbx"`
+	PBXToTeams []yamlRule `yaml:"pbx_to_teams"`
 }
 
-type yamlPBXRule struct {
-	When struct {
-		Line       words `yaml:"line"`
-		Status     words `yaml:"status"`
-		StatusKind words `yaml:"status_kind"`
-		PBX        words `yaml:"pbx"`
-	} `yaml:"when"`
-	Set struct {
-		Presence string `yaml:"presence"`
-	} `yaml:"set"`
-	Class string `yaml:"class"`
+// yamlRule has the keys of both directions, so that one which stands in the wrong direction is told from one that does
+// not exist.
+type yamlRule struct {
+	When  yamlWhen `yaml:"when"`
+	Set   yamlSet  `yaml:"set"`
+	Class word     `yaml:"class"`
 }
 
-// Parse reads the `policy:` section of an account. An unknown key, word or preset, and a pair that Graph
-// would refuse, is an error that names the line, the rule and the remedy; all wrong rules are reported at once. Lines
-// are counted from the beginning of src: hand the section over with as many empty lines before it as the file has.
+type yamlWhen struct {
+	Availability words `yaml:"availability"`
+	Activity     words `yaml:"activity"`
+	OutOfOffice  word  `yaml:"out_of_office"`
+	Line         words `yaml:"line"`
+	Status       words `yaml:"status"`
+	StatusKind   words `yaml:"status_kind"`
+	Group        words `yaml:"group"`
+	PBX          words `yaml:"pbx"`
+}
+
+type yamlSet struct {
+	Status     word `yaml:"status"`
+	StatusKind word `yaml:"status_kind"`
+	Presence   word `yaml:"presence"`
+	Method     word `yaml:"method"`
+	For        word `yaml:"for"`
+	Message    word `yaml:"message"`
+	Class      word `yaml:"class"`
+}
+
+// Parse reads the `policy:` section of an account. An unknown key, word or preset, a key that means nothing in its
+// direction, and a pair that Graph would refuse, is an error that names the line, the rule and the remedy; all wrong
+// rules are reported at once. Lines are counted from the beginning of src: hand the section over with as many empty lines
+// before it as the file has.
 func Parse(src []byte) (*Policy, error) {
 	where, err := index(src)
 	if err != nil {
@@ -102,49 +129,123 @@ func Parse(src []byte) (*Policy, error) {
 	if err := yaml.UnmarshalWithOptions(src, &y, yaml.Strict()); err != nil {
 		return nil, syntaxError(err)
 	}
-	p := &Policy{}
-	if y.Preset != "" {
-		preset, ok := Presets()[y.Preset]
-		if !ok {
-			return nil, fmt.Errorf("line %d: preset: there is no preset %q; use one of %s",
-				where.preset, y.Preset, strings.Join(presetNames(), ", "))
-		}
-		*p = preset
-	}
 	var errs []error
-	if y.TeamsToPBX != nil {
-		p.TeamsToPBX = nil
-		for i, r := range y.TeamsToPBX {
-			line := where.of(teamsToPBX, i)
-			check := checker{line: line, rule: fmt.Sprintf("%s[%d]", teamsToPBX, i)}
-			rule := r.rule(&check)
-			rule.Line = line
-			errs = append(errs, check.errs...)
-			p.TeamsToPBX = append(p.TeamsToPBX, rule)
+	p := &Policy{}
+	if y.Preset.given() {
+		preset, err := presetOf(y.Preset, "preset")
+		if err != nil {
+			return nil, err
 		}
+		p.Preset, p.TeamsToPBX, p.PBXToTeams = preset.Preset, preset.TeamsToPBX, preset.PBXToTeams
+	}
+	if y.TeamsToPBX != nil {
+		p.TeamsToPBX = teamsRulesOf(y.TeamsToPBX, teamsToPBX, where.rules[teamsToPBX], &errs)
 	}
 	if y.PBXToTeams != nil {
-		p.PBXToTeams = nil
-		for i, r := range y.PBXToTeams {
-			line := where.of(pbxToTeams, i)
-			check := checker{line: line, rule: fmt.Sprintf("%s[%d]", pbxToTeams, i)}
-			rule := r.rule(&check)
-			rule.Line = line
-			errs = append(errs, check.errs...)
-			p.PBXToTeams = append(p.PBXToTeams, rule)
-		}
+		p.PBXToTeams = pbxRulesOf(y.PBXToTeams, pbxToTeams, where.rules[pbxToTeams], &errs)
 	}
+	for i := range y.Groups {
+		p.Groups = append(p.Groups, y.Groups[i].policy(i, where, &errs))
+	}
+	errs = append(errs, repeatedGroups(p.Groups)...)
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
+	p.resolver = newResolver(p)
 	return p, nil
 }
 
-// The two directions, as keys.
+// The keys that hold rules, and groups.
 const (
 	teamsToPBX = "teams_to_pbx"
 	pbxToTeams = "pbx_to_teams"
+	groupsKey  = "groups"
 )
+
+func presetOf(w word, path string) (Policy, error) {
+	preset, ok := Presets()[w.text]
+	if !ok {
+		return Policy{}, fmt.Errorf("line %d: %s: there is no preset %q; use one of %s",
+			w.line, path, w.text, strings.Join(presetNames(), ", "))
+	}
+	return preset, nil
+}
+
+func teamsRulesOf(ys []yamlRule, path string, lines []int, errs *[]error) []TeamsRule {
+	out := make([]TeamsRule, 0, len(ys))
+	for i := range ys {
+		check := checker{line: at(lines, i), rule: fmt.Sprintf("%s[%d]", path, i)}
+		rule := ys[i].towardsPBX(&check)
+		rule.Line = check.line
+		out = append(out, rule)
+		*errs = append(*errs, check.errs...)
+	}
+	return out
+}
+
+func pbxRulesOf(ys []yamlRule, path string, lines []int, errs *[]error) []PBXRule {
+	out := make([]PBXRule, 0, len(ys))
+	for i := range ys {
+		check := checker{line: at(lines, i), rule: fmt.Sprintf("%s[%d]", path, i)}
+		rule := ys[i].towardsTeams(&check)
+		rule.Line = check.line
+		out = append(out, rule)
+		*errs = append(*errs, check.errs...)
+	}
+	return out
+}
+
+// policy reads the override of a group.
+func (y *yamlGroup) policy(i int, where lineIndex, errs *[]error) GroupPolicy {
+	path := fmt.Sprintf("%s[%d]", groupsKey, i)
+	check := checker{line: at(where.rules[groupsKey], i), rule: path}
+	g := GroupPolicy{Group: y.Group.text, Line: check.line}
+	if g.Group == "" {
+		check.wrong(y.Group.line, "group", "is missing; give the group's Entra object id or its display name")
+	}
+	if y.OptOut.given() {
+		var ok bool
+		if g.OptOut, ok = presence.ParseDirections(y.OptOut.text); !ok {
+			check.wrong(y.OptOut.line, "opt_out", "%q is none of none, teams_to_pbx, pbx_to_teams, both", y.OptOut.text)
+		}
+	}
+	if y.Preset.given() {
+		preset, err := presetOf(y.Preset, path+".preset")
+		if err != nil {
+			check.errs = append(check.errs, err)
+		}
+		g.TeamsToPBX, g.PBXToTeams = preset.TeamsToPBX, preset.PBXToTeams
+		g.HasTeamsToPBX, g.HasPBXToTeams = true, true
+	}
+	var lines map[string][]int
+	if i < len(where.groups) {
+		lines = where.groups[i]
+	}
+	if y.TeamsToPBX != nil {
+		g.TeamsToPBX, g.HasTeamsToPBX = teamsRulesOf(y.TeamsToPBX, path+"."+teamsToPBX, lines[teamsToPBX], &check.errs), true
+	}
+	if y.PBXToTeams != nil {
+		g.PBXToTeams, g.HasPBXToTeams = pbxRulesOf(y.PBXToTeams, path+"."+pbxToTeams, lines[pbxToTeams], &check.errs), true
+	}
+	if len(check.errs) == 0 && !y.OptOut.given() && !g.HasTeamsToPBX && !g.HasPBXToTeams {
+		check.wrong(0, "group", "changes nothing; give opt_out, preset, teams_to_pbx or pbx_to_teams, or remove it")
+	}
+	*errs = append(*errs, check.errs...)
+	return g
+}
+
+// repeatedGroups finds groups that are named twice: the second could never count.
+func repeatedGroups(gs []GroupPolicy) (errs []error) {
+	first := map[string]int{}
+	for i := range gs {
+		key := strings.ToLower(gs[i].Group)
+		if line, again := first[key]; again && key != "" {
+			errs = append(errs, fmt.Errorf("line %d: groups[%d].group: %q is named on line %d already, and only the first counts; join the two", gs[i].Line, i, gs[i].Group, line))
+		}
+		first[key] = gs[i].Line
+	}
+	return errs
+}
 
 // syntaxError words a mistake of the YAML itself in one line.
 func syntaxError(err error) error {
@@ -159,124 +260,22 @@ func syntaxError(err error) error {
 	message := y.GetMessage()
 	var typed *yaml.TypeError
 	if errors.As(err, &typed) {
-		message = "a word is wanted here, not a list, a mapping or nothing"
+		message = "something else is wanted here: rules are a list of mappings"
 	}
-	return fmt.Errorf("line %d: %s (the keys are preset, teams_to_pbx and pbx_to_teams; a rule has when, set and class)", line, message)
+	return fmt.Errorf("line %d: %s (the keys are preset, teams_to_pbx, pbx_to_teams and groups; a rule has when, set and class; "+
+		"when has availability, activity, out_of_office, line, status, status_kind, group, pbx; set has status, status_kind, presence, method, for, message, class; "+
+		"a group has group, opt_out, preset, teams_to_pbx, pbx_to_teams)", line, message)
 }
 
-// checker collects what is wrong with one rule.
-type checker struct {
-	line int
-	rule string
-	errs []error
-}
-
-// wrong notes a mistake in a field; line 0 is the rule's own.
-func (c *checker) wrong(line int, field, format string, args ...any) {
-	if line == 0 {
-		line = c.line
-	}
-	c.errs = append(c.errs, fmt.Errorf("line %d: %s.%s: %s", line, c.rule, field, fmt.Sprintf(format, args...)))
-}
-
-// graphWords checks words of Graph.
-func (c *checker) graphWords(field string, ws words) []string {
-	for _, w := range ws {
-		if _, ok := presence.ParseWord(w.text); !ok {
-			c.wrong(w.line, field, "Graph has no word %q; it says for example Busy, DoNotDisturb, Away, InACall, InAMeeting", w.text)
-		}
-	}
-	return ws.texts()
-}
-
-const kinds = "available, busy, dnd, away, out, custom"
-
-func (y *yamlTeamsRule) rule(c *checker) TeamsRule {
-	r := TeamsRule{When: TeamsCondition{
-		Availability: c.graphWords("when.availability", y.When.Availability),
-		Activity:     c.graphWords("when.activity", y.When.Activity),
-		PBX:          y.When.PBX.texts(),
-	}}
-	r.Set = SetStatus{Name: strings.TrimSpace(y.Set.Status), Class: c.class(y.Class)}
-	if y.Set.StatusKind != "" {
-		k, ok := presence.ParseKind(y.Set.StatusKind)
-		if !ok {
-			c.wrong(0, "set.status_kind", "%q is none of %s", y.Set.StatusKind, kinds)
-		}
-		r.Set.Kind = k
-	}
-	if r.Set.Name == "" && r.Set.Kind == presence.KindUnknown {
-		c.wrong(0, "set", "give status (a name) or status_kind")
-	}
-	return r
-}
-
-func (y *yamlPBXRule) rule(c *checker) PBXRule {
-	r := PBXRule{When: PBXCondition{Status: y.When.Status.texts(), PBX: y.When.PBX.texts()}}
-	for _, w := range y.When.Line {
-		l, ok := presence.ParseLine(w.text)
-		if !ok || l == presence.LineUnknown {
-			c.wrong(w.line, "when.line", "%q is none of idle, ringing, in-call, on-hold, offline", w.text)
-		}
-		r.When.Line = append(r.When.Line, l)
-	}
-	for _, w := range y.When.StatusKind {
-		k, ok := presence.ParseKind(w.text)
-		if !ok {
-			c.wrong(w.line, "when.status_kind", "%q is none of %s", w.text, kinds)
-		}
-		r.When.StatusKind = append(r.When.StatusKind, k)
-	}
-	r.Set.Pair = presence.ParsePairString(y.Set.Presence)
-	if !settable(r.Set.Pair) {
-		c.wrong(0, "set.presence", "Graph's setPresence does not take %q; use one of %s", y.Set.Presence, settableNames())
-	}
-	if r.Set.Class = c.class(y.Class); r.Set.Class == "" {
-		r.Set.Class = ClassOfPair(r.Set.Pair)
-	}
-	return r
-}
-
-// class reads a rule's class; "" follows from what the rule sets.
-func (c *checker) class(s string) presence.Class {
-	switch class := presence.Class(s); class {
-	case "", presence.ClassCall, presence.ClassDND, presence.ClassBusy, presence.ClassAway:
-		return class
-	}
-	c.wrong(0, "class", "%q is none of call, dnd, busy, away", s)
-	return ""
-}
-
-// settablePairs are the pairs that setPresence accepts (learn:api/presence-setpresence).
-func settablePairs() []presence.Pair {
-	return []presence.Pair{
-		{Availability: presence.Available, Activity: presence.Available},
-		{Availability: presence.Busy, Activity: presence.InACall},
-		{Availability: presence.Busy, Activity: presence.InAConferenceCall},
-		{Availability: presence.Away, Activity: presence.Away},
-		{Availability: presence.DoNotDisturb, Activity: presence.Presenting},
-	}
-}
-
-func settable(p presence.Pair) bool { return slices.Contains(settablePairs(), p) }
-
-func settableNames() string {
-	names := make([]string, 0, len(settablePairs()))
-	for _, p := range settablePairs() {
-		names = append(names, p.String())
-	}
-	return strings.Join(names, ", ")
-}
-
-// lineIndex says where the preset and each rule stand.
+// lineIndex says where each rule and each group stands.
 type lineIndex struct {
-	preset int
-	rules  map[string][]int
+	rules  map[string][]int   // by the key that holds the list
+	groups []map[string][]int // the same within each group
 }
 
-func (l lineIndex) of(direction string, i int) int {
-	if i < len(l.rules[direction]) {
-		return l.rules[direction][i]
+func at(lines []int, i int) int {
+	if i < len(lines) {
+		return lines[i]
 	}
 	return 0
 }
@@ -300,25 +299,35 @@ func index(src []byte) (lineIndex, error) {
 		if !ok {
 			continue // what else it may be, decoding says
 		}
-		for _, kv := range top.Values {
-			idx.add(kv)
-		}
+		idx.groups = indexLists(top, idx.rules)[groupsKey]
 	}
 	return idx, nil
 }
 
-func (l *lineIndex) add(kv *ast.MappingValueNode) {
-	key := kv.Key.GetToken().Value
-	if key == "preset" {
-		l.preset = lineOf(kv.Value)
-	}
-	value := kv.Value
-	if a, ok := value.(*ast.AnchorNode); ok {
-		value = a.Value
-	}
-	if seq, ok := value.(*ast.SequenceNode); ok {
+// indexLists notes the lines of the elements of every list in a mapping, and looks one level into their mappings.
+func indexLists(m *ast.MappingNode, lines map[string][]int) map[string][]map[string][]int {
+	inner := map[string][]map[string][]int{}
+	for _, kv := range m.Values {
+		key := kv.Key.GetToken().Value
+		value := kv.Value
+		if a, ok := value.(*ast.AnchorNode); ok {
+			value = a.Value
+		}
+		seq, ok := value.(*ast.SequenceNode)
+		if !ok {
+			continue
+		}
 		for _, v := range seq.Values {
-			l.rules[key] = append(l.rules[key], lineOf(v))
+			lines[key] = append(lines[key], lineOf(v))
+			if a, ok := v.(*ast.AnchorNode); ok {
+				v = a.Value
+			}
+			within := map[string][]int{}
+			if sub, ok := v.(*ast.MappingNode); ok && key == groupsKey {
+				indexLists(sub, within)
+			}
+			inner[key] = append(inner[key], within)
 		}
 	}
+	return inner
 }

@@ -31,7 +31,7 @@ func TestTheExampleOfTheDesignIsThePreset(t *testing.T) {
 	require.NoError(t, err)
 	c := siteCatalogues()["micollab"]
 	for _, s := range shownPairs {
-		p := presence.ParsePairString(s)
+		p := TeamsState{Pair: presence.ParsePairString(s)}
 		assert.Equal(t, preset.ForPBX("main", c, p), written.ForPBX("main", c, p), s)
 	}
 	for _, l := range allLines {
@@ -53,7 +53,9 @@ func TestParseTakesOverWhatIsNotSaid(t *testing.T) {
 	} {
 		p, err := Parse([]byte(src))
 		require.NoError(t, err, name)
-		assert.Equal(t, Presets()["sip"], *p, name)
+		assert.Equal(t, Presets()["sip"].TeamsToPBX, p.TeamsToPBX, name)
+		assert.Equal(t, Presets()["sip"].PBXToTeams, p.PBXToTeams, name)
+		assert.Equal(t, "sip", p.Preset, name)
 	}
 	p, err := Parse([]byte("preset: sip\nteams_to_pbx: []\n"))
 	require.NoError(t, err)
@@ -61,7 +63,9 @@ func TestParseTakesOverWhatIsNotSaid(t *testing.T) {
 	assert.Len(t, p.PBXToTeams, 2, "the other direction is the preset's")
 	p, err = Parse(nil)
 	require.NoError(t, err)
-	assert.Equal(t, Policy{}, *p)
+	assert.Empty(t, p.TeamsToPBX)
+	assert.Empty(t, p.PBXToTeams)
+	assert.Empty(t, p.Groups)
 }
 
 func TestParseReadsEveryKey(t *testing.T) {
@@ -93,7 +97,7 @@ pbx_to_teams:
 			Line: []presence.Line{presence.LineRinging}, Status: []string{"Lunch", "7"},
 			StatusKind: []presence.Kind{presence.KindCustom, presence.KindOut}, PBX: []string{"main"},
 		},
-		Set: SetPresence{Pair: presence.ParsePairString("Away"), Class: presence.ClassAway}, Line: 9,
+		Set: SetPresence{Pair: presence.ParsePairString("Away"), Class: presence.ClassAway, Method: MethodSession}, Line: 9,
 	}, p.PBXToTeams[0])
 	assert.Equal(t, presence.ClassCall, p.PBXToTeams[1].Set.Class, "a rule may say its class")
 	assert.Equal(t, presence.ParsePairString("Available"), p.PBXToTeams[1].Set.Pair)
@@ -129,12 +133,12 @@ func TestParseErrorsNameLineFieldAndRemedy(t *testing.T) {
 		},
 		"pair that Graph refuses": {
 			"  pbx_to_teams:\n    - set: {presence: Away}\n    - when: {line: in-call}\n      set: {presence: Busy/InAMeeting}\n",
-			[]string{"line 14: pbx_to_teams[1].set.presence:", `"Busy/InAMeeting"`, "Busy/InAConferenceCall", "DoNotDisturb/Presenting"},
+			[]string{"line 15: pbx_to_teams[1].set.presence:", `"Busy/InAMeeting"`, "Busy/InAConferenceCall", "DoNotDisturb/Presenting"},
 		},
-		"no presence":      {"  pbx_to_teams:\n    - when: {line: in-call}\n", []string{"line 13: pbx_to_teams[0].set.presence:", "Busy/InACall"}},
+		"no presence":      {"  pbx_to_teams:\n    - when: {line: in-call}\n", []string{"line 13: pbx_to_teams[0].set:", "Busy/InACall", "or message"}},
 		"no status":        {"  teams_to_pbx:\n    - when: {activity: InACall}\n", []string{"line 13: teams_to_pbx[0].set:", "status_kind"}},
 		"blank status":     {"  teams_to_pbx:\n    - set: {status: '  '}\n", []string{"line 13: teams_to_pbx[0].set:", "status_kind"}},
-		"unknown class":    {"  teams_to_pbx:\n    - set: {status: X}\n      class: urgent\n", []string{"line 13: teams_to_pbx[0].class:", `"urgent"`, "call, dnd, busy, away"}},
+		"unknown class":    {"  teams_to_pbx:\n    - set: {status: X}\n      class: urgent\n", []string{"line 14: teams_to_pbx[0].class:", `"urgent"`, "call, dnd, busy, away"}},
 		"mapping for word": {"  teams_to_pbx:\n    - when: {activity: {a: b}}\n      set: {status: X}\n", []string{"line 13:", "a word or a list of words"}},
 		"list in a list":   {"  pbx_to_teams:\n    - when: {line: [[in-call]]}\n      set: {presence: Away}\n", []string{"line 13:", "a word or a list of words"}},
 		"null in a list":   {"  pbx_to_teams:\n    - when: {line: [in-call, null]}\n      set: {presence: Away}\n", []string{"line 13:", "a word or a list of words"}},
@@ -181,18 +185,29 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		for _, v := range p.TeamsValues() {
-			if !settable(v) {
-				t.Fatalf("%s came through, which Graph refuses", v)
+		for rules := range p.pbxRules() {
+			for _, r := range rules {
+				if r.Set.Pair.IsZero() && r.Set.Message.IsZero() {
+					t.Fatal("a rule that sets nothing came through")
+				}
+				if !r.Set.Pair.IsZero() && !r.Set.settable() {
+					t.Fatalf("%s came through, which Graph refuses", r.Set.Pair)
+				}
+				if r.Set.Method.Preferred() && r.Set.For == 0 {
+					t.Fatal("a preferred presence without an end came through")
+				}
 			}
 		}
-		for _, r := range p.TeamsToPBX {
-			if r.Set.Name == "" && r.Set.Kind == presence.KindUnknown {
-				t.Fatal("a rule that sets nothing came through")
+		for rules := range p.teamsRules() {
+			for _, r := range rules {
+				if r.Set.Name == "" && r.Set.Kind == presence.KindUnknown && r.Set.Message.IsZero() {
+					t.Fatal("a rule that sets nothing came through")
+				}
 			}
 		}
+		p.For(p.GroupNames(), presence.TeamsToPBX).ForTeams([]Endpoint{{Line: presence.LineInCall}})
 		for _, s := range shownPairs { // whatever was accepted can be asked
-			p.ForPBX("main", siteCatalogues()["micollab"], presence.ParsePairString(s))
+			p.ForPBX("main", siteCatalogues()["micollab"], TeamsState{Pair: presence.ParsePairString(s)})
 		}
 		p.ForTeams([]Endpoint{{Line: presence.LineInCall}})
 	})

@@ -40,8 +40,8 @@ pbx_to_teams:
 		t.Fatal(err)
 	}
 	call := presence.ParsePairString("Busy/InACall")
-	assert.Equal(t, "Phone", p.ForPBX("One", nil, call).Status.Name)
-	assert.Equal(t, "Busy", p.ForPBX("two", nil, call).Status.Name)
+	assert.Equal(t, "Phone", p.ForPBX("One", nil, TeamsState{Pair: call}).Status.Name)
+	assert.Equal(t, "Busy", p.ForPBX("two", nil, TeamsState{Pair: call}).Status.Name)
 	e := ep("one", "1", presence.LineIdle, presence.KindBusy)
 	e.Status.Name = "On The Phone"
 	assert.False(t, p.ForTeams([]Endpoint{e}).IsZero(), "names and PBXs are compared without regard to case")
@@ -59,17 +59,17 @@ func TestAStatusComesFromTheSitesCatalogue(t *testing.T) {
 		want PBXWant
 	}{
 		"by name, in the site's spelling and kind": {
-			SetStatus{Name: "on a call", Kind: presence.KindDND}, site, PBXWant{site[1], presence.ClassCall},
+			SetStatus{Name: "on a call", Kind: presence.KindDND}, site, PBXWant{Status: site[1], Class: presence.ClassCall},
 		},
-		"by kind where there is no such name": {SetStatus{Name: "Talking", Kind: presence.KindBusy}, site, PBXWant{site[1], presence.ClassCall}},
-		"by kind alone":                       {SetStatus{Kind: presence.KindBusy}, site, PBXWant{site[1], presence.ClassCall}},
+		"by kind where there is no such name": {SetStatus{Name: "Talking", Kind: presence.KindBusy}, site, PBXWant{Status: site[1], Class: presence.ClassCall}},
+		"by kind alone":                       {SetStatus{Kind: presence.KindBusy}, site, PBXWant{Status: site[1], Class: presence.ClassCall}},
 		"neither: nothing, it would only be refused": {
 			SetStatus{Name: "Talking", Kind: presence.KindDND}, site, PBXWant{},
 		},
 		"a name without kind":         {SetStatus{Name: "Talking"}, site, PBXWant{}},
-		"the rule's class wins":       {SetStatus{Name: "Meeting", Class: presence.ClassDND}, site, PBXWant{site[2], presence.ClassDND}},
-		"a catalogue not known yet":   {SetStatus{Name: "Talking"}, nil, PBXWant{presence.Status{Name: "Talking"}, presence.ClassCall}},
-		"available is the least call": {SetStatus{Name: "Here"}, site, PBXWant{site[0], presence.ClassAway}},
+		"the rule's class wins":       {SetStatus{Name: "Meeting", Class: presence.ClassDND}, site, PBXWant{Status: site[2], Class: presence.ClassDND}},
+		"a catalogue not known yet":   {SetStatus{Name: "Talking"}, nil, PBXWant{Status: presence.Status{Name: "Talking"}, Class: presence.ClassCall}},
+		"available is the least call": {SetStatus{Name: "Here"}, site, PBXWant{Status: site[0], Class: presence.ClassAway}},
 	} {
 		assert.Equal(t, tt.want, tt.set.resolve(tt.site), name)
 	}
@@ -130,7 +130,8 @@ func TestClasses(t *testing.T) {
 	}
 	for p, c := range map[string]presence.Class{
 		"Busy/InACall": presence.ClassCall, "Busy/InAConferenceCall": presence.ClassCall, "DoNotDisturb/Presenting": presence.ClassDND,
-		"Away": presence.ClassAway, "Available": presence.ClassAway,
+		"Away": presence.ClassAway, "Available": presence.ClassAway, "Busy/Busy": presence.ClassBusy, "DoNotDisturb": presence.ClassDND,
+		"BeRightBack": presence.ClassAway, "Offline/OffWork": presence.ClassAway,
 	} {
 		assert.Equal(t, c, ClassOfPair(presence.ParsePairString(p)), p)
 	}
@@ -169,7 +170,7 @@ func drawPolicy(t *rapid.T) Policy {
 				StatusKind: rapid.SliceOfN(rapid.SampledFrom(allKinds[1:]), 0, 2).Draw(t, "status kind"),
 				PBX:        lists("pbx", []string{"main", "two"}),
 			},
-			Set: SetPresence{Pair: rapid.SampledFrom(settablePairs()).Draw(t, "pair"), Class: rapid.SampledFrom(allClasses).Draw(t, "class")},
+			Set: SetPresence{Pair: rapid.SampledFrom(sessionPairs()).Draw(t, "pair"), Class: rapid.SampledFrom(allClasses).Draw(t, "class")},
 		})
 	}
 	return p
@@ -182,18 +183,18 @@ func TestProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p := drawPolicy(t)
 		shown := presence.ParsePairString(rapid.SampledFrom(shownPairs).Draw(t, "shown"))
-		w := p.ForPBX("main", site, shown)
+		w := p.ForPBX("main", site, TeamsState{Pair: shown})
 		if !w.IsZero() && (!slices.Contains(site, w.Status) || w.Class == "" || !p.SetsOnPBX("main", site, w.Status)) {
 			t.Fatalf("%+v is not on offer, has no class, or SetsOnPBX denies it", w)
 		}
 		lower := presence.Pair{Availability: strings.ToLower(shown.Availability), Activity: strings.ToUpper(shown.Activity)}
-		if got := p.ForPBX("MAIN", site, lower); got != w {
+		if got := p.ForPBX("MAIN", site, TeamsState{Pair: lower}); got != w {
 			t.Fatalf("case matters: %+v, %+v", got, w)
 		}
-		first := slices.IndexFunc(p.TeamsToPBX, func(r TeamsRule) bool { return r.When.matches("main", shown) })
+		first := slices.IndexFunc(p.TeamsToPBX, func(r TeamsRule) bool { return r.When.matches("main", TeamsState{Pair: shown}) })
 		if first >= 0 {
 			cut := Policy{TeamsToPBX: p.TeamsToPBX[:first+1]}
-			if cut.ForPBX("main", site, shown) != w {
+			if cut.ForPBX("main", site, TeamsState{Pair: shown}) != w {
 				t.Fatal("a rule behind the first that matches has a say")
 			}
 		} else if !w.IsZero() {

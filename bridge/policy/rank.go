@@ -81,6 +81,9 @@ func ClassOfPair(p presence.Pair) presence.Class {
 	case RankDND:
 		return presence.ClassDND
 	case RankBusy:
+		if p.Activity == presence.Busy { // somebody who is busy otherwise; a call is always asserted (R9)
+			return presence.ClassBusy
+		}
 		return presence.ClassCall
 	case RankNone, RankAvailable, RankAway, RankLocked:
 		return presence.ClassAway

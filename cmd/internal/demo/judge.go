@@ -116,7 +116,7 @@ func (s *stage) judgePhone(k *knowledge) *disagreement {
 	}
 	var want policy.PBXWant
 	if !k.hidden {
-		want = s.policy.ForPBX("main", s.watch.catalogue, k.shown)
+		want = s.policy.ForPBX("main", s.watch.catalogue, policy.TeamsState{Pair: k.shown})
 	}
 	own := k.shows.Same(k.chosen)
 	switch {

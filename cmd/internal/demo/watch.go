@@ -151,7 +151,7 @@ func (w *watcher) teamsChanged(c graphsim.Change) {
 	}
 	s.organic, s.lastDo, s.doing = organic, now, c.Cause
 	w.closeDue(s, now)
-	want := w.policy.ForPBX("main", w.catalogue, organic).Status
+	want := w.policy.ForPBX("main", w.catalogue, policy.TeamsState{Pair: organic}).Status
 	if !want.Same(s.want) || want.IsZero() != s.want.IsZero() {
 		s.want, s.wantFrom = want, now
 		w.openDue(s, now)
@@ -161,7 +161,7 @@ func (w *watcher) teamsChanged(c graphsim.Change) {
 // openDue expects the effect of a change in Teams on the phone, where nothing stands against it.
 func (w *watcher) openDue(s *subject, now time.Time) {
 	s.due = presence.Status{}
-	want := w.policy.ForPBX("main", w.catalogue, s.organic)
+	want := w.policy.ForPBX("main", w.catalogue, policy.TeamsState{Pair: s.organic})
 	if want.IsZero() || !s.shows.Same(s.chosen) || policy.OfClass(want.Class) <= policy.OfKind(s.chosen.Kind) {
 		return
 	}
