@@ -29,7 +29,7 @@ func (r *Record) Canonical() Record {
 		t.Organic = presence.Pair{}
 	}
 	if t.Assertion != nil {
-		t.Assertion.Since, t.Assertion.From = time.Time{}, presence.EndpointID{}
+		t.Assertion.Since, t.Assertion.From, t.Assertion.MaskedSince = time.Time{}, presence.EndpointID{}, time.Time{}
 	}
 	if t.Write != nil {
 		t.Write.ID, t.Write.Started = CanonicalWriteID, time.Time{}
@@ -88,7 +88,7 @@ func (r *Record) AppendKey(b []byte) []byte {
 	if a := t.Assertion; a != nil {
 		b = appendPairs(b, a.Value, a.Before)
 		b = appendWords(b, string(a.Class), string(a.Phase), a.From.PBX, a.From.User)
-		b = appendTimes(b, a.Since)
+		b = appendTimes(b, a.Since, a.MaskedSince)
 	}
 	if w := t.Write; w != nil {
 		b = appendNumbers(b, uint64(w.ID))

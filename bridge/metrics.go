@@ -2,7 +2,6 @@ package bridge
 
 import (
 	"encoding/json"
-	"fmt"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,6 +18,7 @@ type engineMetrics struct {
 	storeSeconds     prometheus.Histogram
 	writes           *prometheus.CounterVec
 	answers          *prometheus.CounterVec
+	reasons          *prometheus.CounterVec
 	echoes           prometheus.Counter
 	reads            prometheus.Counter
 	latency          *prometheus.HistogramVec
@@ -41,6 +41,8 @@ func newEngineMetrics(reg prometheus.Registerer, account string) *engineMetrics 
 			[]string{"side", "kind"}),
 		answers: prometheus.NewCounterVec(counter("write_answers_total", "What became of writes, by side and outcome."),
 			[]string{"side", "outcome"}),
+		reasons: prometheus.NewCounterVec(counter("decisions_total", "Decisions about a side whose reasons changed, by side and reason."),
+			[]string{"side", "reason"}),
 		storeSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "presence_bridge_record_store_seconds", Help: "Time until a record was durable.", ConstLabels: label,
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14),
@@ -57,7 +59,7 @@ func newEngineMetrics(reg prometheus.Registerer, account string) *engineMetrics 
 		snapshotFailures: prometheus.NewCounterVec(counter("pbx_snapshot_failures_total", "PBX snapshots that failed."), []string{"pbx"}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.steps, m.conflicts, m.storeFailures, m.storeSeconds, m.writes, m.answers, m.echoes, m.reads,
+		reg.MustRegister(m.steps, m.conflicts, m.storeFailures, m.storeSeconds, m.writes, m.answers, m.reasons, m.echoes, m.reads,
 			m.latency, m.snapshotSeconds, m.snapshotFailures)
 	}
 	return m
@@ -83,20 +85,12 @@ func (e *Engine) countWrite(side string, c Cause, renewal bool) {
 	}
 }
 
-// decision is an item of the DECISIONS stream.
-type decision struct {
-	At      time.Time `json:"at"`
-	Event   string    `json:"event"`
-	Detail  any       `json:"detail,omitempty"`
-	Effects []string  `json:"effects,omitempty"`
-	Record  *Record   `json:"record"`
-}
-
 // published tells the feeds what was observed and decided. Both follow the store; losing one costs an explanation.
 func (e *Engine) published(member string, was, next *Record, ev Event, effects []Effect) {
 	if next.Teams.OrganicState == OrganicHidden && next.Teams.Shown != was.Teams.Shown {
 		e.metrics.echoes.Inc()
 	}
+	e.tellDecision(member, was, next, ev, effects)
 	if e.cfg.Feed == nil {
 		return
 	}
@@ -104,16 +98,6 @@ func (e *Engine) published(member string, was, next *Record, ev Event, effects [
 		if data, err := json.Marshal(obs); err == nil {
 			e.cfg.Feed.Observed(member, side, data)
 		}
-	}
-	if len(effects) == 0 {
-		return
-	}
-	d := decision{At: time.Now().UTC(), Event: fmt.Sprintf("%T", ev), Detail: ev, Record: next}
-	for _, eff := range effects {
-		d.Effects = append(d.Effects, fmt.Sprintf("%T%+v", eff, eff))
-	}
-	if data, err := json.Marshal(d); err == nil {
-		e.cfg.Feed.Decided(member, data)
 	}
 }
 

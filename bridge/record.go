@@ -95,6 +95,8 @@ type TeamsAssertion struct {
 	Phase  Phase               `json:"phase"`
 	Since  time.Time           `json:"since"`
 	From   presence.EndpointID `json:"from"` // the endpoint that is the cause
+	// MaskedSince is when it was first known that the person's own choice shows instead; zero while it does not.
+	MaskedSince time.Time `json:"masked_since,omitzero"`
 }
 
 // explains tells whether a shown value is this assertion's doing.

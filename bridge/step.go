@@ -83,6 +83,7 @@ func Step(rules *Rules, r Record, e Event, now time.Time) (Record, []Effect) {
 	for i := range s.r.Endpoints {
 		s.decideEndpoint(&s.r.Endpoints[i])
 	}
+	s.dateMasked()
 	s.dropLeft()
 	s.oweReads()
 	s.trackCause()

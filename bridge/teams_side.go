@@ -339,6 +339,18 @@ func (s *step) standingInTeams(want policy.TeamsWant) {
 	}
 }
 
+// dateMasked notes since when the person's own choice shows instead of our assertion. A renewal changes nothing of it.
+func (s *step) dateMasked() {
+	t := &s.r.Teams
+	switch {
+	case t.Assertion == nil:
+	case t.OrganicState != OrganicSeen:
+		t.Assertion.MaskedSince = time.Time{}
+	case t.Assertion.MaskedSince.IsZero() && slices.Contains(t.Because, ReasonMasked):
+		t.Assertion.MaskedSince = s.now
+	}
+}
+
 // changeInTeams sends what is wanted now in place of what is, or may be, asserted.
 func (s *step) changeInTeams(want policy.TeamsWant) {
 	t := &s.r.Teams
