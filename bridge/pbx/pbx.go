@@ -28,6 +28,8 @@ const (
 
 // State is what a PBX says about one endpoint at one moment.
 type State struct {
+	// Line is the call state as the PBX tells it. One that does not tell a held call shows it as in-call; one that
+	// does not tell us of that user's calls shows the zero Line.
 	Line    presence.Line
 	Status  presence.Status
 	Message string
@@ -88,7 +90,8 @@ type Capabilities struct {
 	Versions bool
 	// Authors: the PBX says who chose a status.
 	Authors bool
-	// Messages: a status carries a message that can be written.
+	// Messages: a status carries a message that can be written. Where the PBX keeps a message per status (3CX),
+	// another status shows its own.
 	Messages bool
 }
 
@@ -96,7 +99,7 @@ type Capabilities struct {
 type Write struct {
 	// Status to show. With Capabilities.OwnDocument the zero Status removes our document.
 	Status presence.Status
-	// Message to show; nil leaves it as it is.
+	// Message to show with Status; nil leaves messages as they are.
 	Message *string
 	// IfVersion is the version the write expects, 0 for none. Only with Capabilities.Versions.
 	IfVersion uint64
@@ -142,7 +145,21 @@ type Connection struct {
 	Code   string // stable, snake_case, for example "unauthorised"; empty when connected
 	Text   string // what happened, in a sentence, free of secrets
 	Remedy string // what a person can do about it; empty if nothing
+
+	// Warnings are what a person should know although the PBX may well be connected, at most one of a code: another
+	// program that bridges the same people, users whose calls nobody tells us of. They are known after a Verify, or
+	// soon after the watch began. Nobody changes the slice.
+	Warnings []Warning
 }
+
+// Warning is something that does not stop the bridge, but makes it work worse until a person acts.
+type Warning struct {
+	Code, Text, Remedy string // as in [Connection]
+}
+
+// WarnCompetitor is the code of the warning that another program brings the same people's presence to Teams or from
+// there. Two such programs write over each other.
+const WarnCompetitor = "competitor"
 
 // ConnState is one of the states of a watch.
 type ConnState string

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"presencebridge/bridge/pbx"
+	"presencebridge/bridge/pbx/link"
 	"presencebridge/bridge/presence"
 )
 
@@ -17,7 +18,7 @@ type Client struct {
 	cfg     Config
 	http    *http.Client
 	metrics *metrics
-	tracker *tracker
+	tracker *link.Tracker
 
 	seq      atomic.Uint64 // of events
 	watching atomic.Bool
@@ -40,7 +41,7 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{cfg: cfg, http: hc, tracker: newTracker(cfg.Debounce)}
+	c := &Client{cfg: cfg, http: hc, tracker: link.NewTracker(cfg.Debounce)}
 	if c.metrics, err = newMetrics(cfg); err != nil {
 		return nil, err
 	}
@@ -66,7 +67,7 @@ func (c *Client) Capabilities() pbx.Capabilities {
 }
 
 // Connection implements [pbx.Connector].
-func (c *Client) Connection() pbx.Connection { return c.tracker.show() }
+func (c *Client) Connection() pbx.Connection { return c.tracker.Show() }
 
 // Read implements [pbx.Connector].
 func (c *Client) Read(ctx context.Context, user string) (pbx.State, error) {

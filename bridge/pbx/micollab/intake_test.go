@@ -88,7 +88,7 @@ func FuzzAnswers(f *testing.F) {
 			var pe *pbx.Error
 			require.ErrorAs(t, err, &pe)
 			require.GreaterOrEqual(t, pe.RetryAfter.Nanoseconds(), int64(0))
-			require.NotEmpty(t, explain(err).code)
+			require.NotEmpty(t, explain(err).Code)
 			return
 		}
 		require.Equal(t, 200, status)

@@ -167,8 +167,8 @@ func TestTokensThatCannotBe(t *testing.T) {
 		require.Equal(t, pbx.Unauthorised, kindOf(t, err), name)
 		require.Empty(t, b.pbx.asked)
 		p := explain(err)
-		require.Equal(t, "token_unreadable", p.code)
-		require.True(t, p.person)
+		require.Equal(t, "token_unreadable", p.Code)
+		require.True(t, p.Person)
 	}
 }
 
@@ -250,11 +250,11 @@ func TestOverRealConnections(t *testing.T) {
 	mode.Store("drip")
 	_, err = c.Read(ctx, "u1")
 	require.Equal(t, pbx.Unanswered, kindOf(t, err))
-	require.Equal(t, "timed_out", explain(err).code)
+	require.Equal(t, "timed_out", explain(err).Code)
 	srv.Close()
 	_, err = c.Read(ctx, "u1")
 	require.Equal(t, pbx.Unanswered, kindOf(t, err))
-	require.Equal(t, "unreachable", explain(err).code)
+	require.Equal(t, "unreachable", explain(err).Code)
 }
 
 // A reverse proxy may speak HTTP/2: then the stream and the requests share a connection.
@@ -306,7 +306,7 @@ func TestUntrustedCertificates(t *testing.T) {
 	require.NoError(t, err)
 	defer c.Close()
 	_, err = c.Read(context.Background(), "u1")
-	require.Equal(t, "tls_untrusted", explain(err).code)
+	require.Equal(t, "tls_untrusted", explain(err).Code)
 	_, err = New(Config{URL: srv.URL, Token: func() (string, error) { return "t", nil }, CAFile: filepath.Join(t.TempDir(), "none")})
 	require.ErrorContains(t, err, "ca_file")
 	bad := filepath.Join(t.TempDir(), "bad.pem")
@@ -333,11 +333,11 @@ func TestConfigSaysWhatIsWrong(t *testing.T) {
 }
 
 func TestExplainNames(t *testing.T) {
-	require.Equal(t, "name_not_found", explain(&net.DNSError{}).code)
-	require.Equal(t, "bad_answer", explain(errBadAnswer).code)
-	require.Equal(t, "connection_lost", explain(io.ErrUnexpectedEOF).code)
-	require.Equal(t, "wrong_address", explain(&statusError{status: 405}).code)
-	require.Equal(t, "timed_out", explain(context.DeadlineExceeded).code)
+	require.Equal(t, "name_not_found", explain(&net.DNSError{}).Code)
+	require.Equal(t, "bad_answer", explain(errBadAnswer).Code)
+	require.Equal(t, "connection_lost", explain(io.ErrUnexpectedEOF).Code)
+	require.Equal(t, "wrong_address", explain(&statusError{status: 405}).Code)
+	require.Equal(t, "timed_out", explain(context.DeadlineExceeded).Code)
 }
 
 func TestErrorTextsAreDecent(t *testing.T) {

@@ -42,7 +42,7 @@ func (c *Client) Watch(ctx context.Context, deliver func(pbx.Event)) error {
 		return errWatched
 	}
 	defer c.watching.Store(false)
-	defer c.tracker.idle()
+	defer c.tracker.Idle()
 	w := &watch{c: c, deliver: deliver}
 	bo := &backoff.ExponentialBackOff{InitialInterval: c.cfg.BackoffMin, RandomizationFactor: 0.5, Multiplier: 2, MaxInterval: c.cfg.BackoffMax}
 	bo.Reset()
@@ -52,7 +52,7 @@ func (c *Client) Watch(ctx context.Context, deliver func(pbx.Event)) error {
 		if ctx.Err() != nil {
 			break
 		}
-		c.tracker.failed(err)
+		c.tracker.Failed(explain(err))
 		if !w.opened.IsZero() && time.Since(w.opened) >= longEnough {
 			bo.Reset()
 		}
@@ -129,7 +129,7 @@ func (w *watch) connection(ctx context.Context) error {
 }
 
 func (c *Client) up() {
-	c.tracker.connected()
+	c.tracker.Connected()
 	c.metrics.up.Set(1)
 }
 

@@ -23,6 +23,10 @@ type Target struct {
 	Patience time.Duration
 	// Resumes: a broken watch goes on where it was, without a reset.
 	Resumes bool
+	// NoHold: the PBX does not tell a held call from another, so that it shows as in-call.
+	NoHold bool
+	// MessagePerStatus: the PBX keeps a message for each status, and shows that of the present one.
+	MessagePerStatus bool
 }
 
 // World is a PBX from its own side. The functions are called from one goroutine at a time. Those without
@@ -73,6 +77,9 @@ type World struct {
 	// Revoke makes the connector's credentials invalid, breaking open watches; the function that it
 	// returns makes them valid again, or provides valid ones where the connector looks for them. Optional.
 	Revoke func() (restore func())
+	// Expire ends whatever the connector's session with the PBX rests on (a token, a nonce), breaking open watches,
+	// while its credentials stay valid. Optional.
+	Expire func()
 	// Join lets somebody join, and returns the id. Leave lets them leave. Optional.
 	Join  func() (user string, err error)
 	Leave func(user string) error
@@ -136,6 +143,7 @@ func checks() []check {
 		{"Throttled", testThrottled},
 		{"AppliedButFailed", testAppliedButFailed},
 		{"Unauthorised", testUnauthorised},
+		{"ExpiredSession", testExpiredSession},
 		{"Joiner", testJoiner},
 		{"Leaver", testLeaver},
 		{"ContextEnds", testContextEnds},

@@ -141,7 +141,14 @@ func testApplyKeepsTheMessage(r *run) {
 	got, err := c.Apply(r.ctx(), r.Users[0], pbx.Write{Status: r.First, Message: &text})
 	require.NoError(r, err)
 	require.Equal(r, text, got.Message)
-	require.Equal(r, text, r.write(c, r.Users[0], r.Second).Message, "a write without a message keeps it")
+	second := r.write(c, r.Users[0], r.Second).Message
+	if r.target.MessagePerStatus {
+		require.NotEqual(r, text, second, "another status shows a message of its own")
+		require.Equal(r, text, r.write(c, r.Users[0], r.First).Message, "a write without a message keeps it")
+		r.write(c, r.Users[0], r.Second)
+	} else {
+		require.Equal(r, text, second, "a write without a message keeps it")
+	}
 	empty := ""
 	got, err = c.Apply(r.ctx(), r.Users[0], pbx.Write{Status: r.Second, Message: &empty})
 	require.NoError(r, err)
@@ -256,6 +263,9 @@ func testLineIsNoChoice(r *run) {
 	for _, l := range []presence.Line{presence.LineRinging, presence.LineInCall, presence.LineOnHold, presence.LineOffline, presence.LineIdle} {
 		require.NoError(r, r.Line(u, l))
 		got := r.read(c, u)
+		if l == presence.LineOnHold && r.target.NoHold {
+			l = presence.LineInCall
+		}
 		require.Equal(r, l, got.Line)
 		require.Equal(r, before.Status, got.Status, "the line is an axis of its own")
 		require.Equal(r, before.ChangedBy, got.ChangedBy)
@@ -510,6 +520,23 @@ func testUnauthorised(r *run) {
 	f.agree(r, "after the credentials were mended, by itself")
 	f.until(r, "the connector to be connected", func() bool { return c.Connection().State == pbx.ConnConnected })
 	require.Empty(r, c.Connection().Code)
+}
+
+// testExpiredSession: what a connector can renew by itself is renewed by itself, in requests and in the watch.
+func testExpiredSession(r *run) {
+	r.need(r.Expire != nil, "sessions that expire")
+	c := r.Connect(r)
+	f := r.followReady(c)
+	for i := range 4 {
+		r.Expire()
+		st := []presence.Status{r.First, r.Second}[i%2]
+		require.Equal(r, st, r.write(c, r.Users[0], st).Status, "a write right after the session expired")
+		require.NoError(r, r.Line(r.Users[1], []presence.Line{presence.LineInCall, presence.LineIdle}[i%2]))
+		r.Expire()
+		require.Equal(r, st, r.read(c, r.Users[0]).Status)
+		f.agree(r, "after the session expired")
+		require.NotEqual(r, pbx.ConnNeedsPerson, c.Connection().State)
+	}
 }
 
 func testJoiner(r *run) {

@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -17,10 +14,10 @@ import (
 	"presencebridge/bridge/bus"
 	"presencebridge/bridge/directory"
 	dirwire "presencebridge/bridge/directory/wire"
-	"presencebridge/bridge/pbx/micollab"
 	"presencebridge/bridge/policy"
 	"presencebridge/bridge/teams"
 	"presencebridge/cmd/internal/config"
+	"presencebridge/cmd/internal/connect"
 	"presencebridge/graph"
 	"presencebridge/graph/notify"
 	"presencebridge/monitors"
@@ -43,7 +40,7 @@ type account struct {
 	certs    *notify.Keyring
 	dir      *directoryLoop
 	resyncs  *resyncs
-	pbxs     []*micollab.Client
+	pbxs     []connect.Connector
 	loaded   atomic.Bool
 	restart  bool // records of a former run were loaded; written by prepare
 
@@ -97,9 +94,9 @@ func (a *account) buildEngine() error {
 	pbxs := map[string]bridge.PBX{}
 	for i := range a.cfg.PBX {
 		p := &a.cfg.PBX[i]
-		conn, err := a.connector(p)
+		conn, err := connect.New(p, connect.Options{Account: a.name, DataDir: a.app.opts.Config.DataDir, Log: a.log, Metrics: a.app.registry})
 		if err != nil {
-			return fmt.Errorf("pbx %s: %w", p.Name, err)
+			return err
 		}
 		a.pbxs = append(a.pbxs, conn)
 		pbxs[p.Name] = bridge.PBX{
@@ -138,35 +135,6 @@ func accountPolicy(cfg *config.Account) (*policy.Policy, error) {
 		preset = cfg.PBX[0].Type
 	}
 	return policy.Parse([]byte("preset: " + preset))
-}
-
-func (a *account) connector(p *config.PBX) (*micollab.Client, error) {
-	return micollab.New(micollab.Config{
-		Account: a.name, Name: p.Name, URL: p.URL, CAFile: p.CAFile, Timeout: p.Timeout,
-		Token:        func() (string, error) { return config.ReadSecret(p.TokenFile) },
-		LearntClient: clientFile(filepath.Join(a.app.opts.Config.DataDir, "pbx-client."+a.name+"."+p.Name)),
-		Log:          a.log.With("pbx", p.Name), Metrics: a.app.registry,
-	})
-}
-
-// clientFile keeps the name under which a PBX knows us.
-type clientFile string
-
-// Load returns the name, "" if none was saved.
-func (f clientFile) Load() (string, error) {
-	b, err := os.ReadFile(string(f))
-	if errors.Is(err, os.ErrNotExist) {
-		return "", nil
-	}
-	return strings.TrimSpace(string(b)), err
-}
-
-// Save keeps the name.
-func (f clientFile) Save(name string) error {
-	if err := os.MkdirAll(filepath.Dir(string(f)), 0o700); err != nil {
-		return err
-	}
-	return os.WriteFile(string(f), []byte(name+"\n"), 0o600)
 }
 
 func (a *account) buildMonitors() error {

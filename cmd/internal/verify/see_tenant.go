@@ -11,10 +11,10 @@ import (
 	"presencebridge/bridge/console/client/api"
 	"presencebridge/bridge/directory"
 	"presencebridge/bridge/pbx"
-	"presencebridge/bridge/pbx/micollab"
 	"presencebridge/bridge/policy"
 	"presencebridge/bridge/presence"
 	"presencebridge/cmd/internal/config"
+	"presencebridge/cmd/internal/connect"
 	"presencebridge/graph"
 )
 
@@ -175,10 +175,7 @@ func (t *tenant) listUsers(ctx context.Context) {
 
 // look asks one PBX.
 func (p *phone) look(ctx context.Context, account string, s *site) {
-	client, err := micollab.New(micollab.Config{
-		Account: account, Name: p.cfg.Name, URL: p.cfg.URL, CAFile: p.cfg.CAFile, Timeout: p.cfg.Timeout,
-		Token: func() (string, error) { return config.ReadSecret(p.cfg.TokenFile) }, Log: s.opts.Log,
-	})
+	client, err := connect.New(p.cfg, connect.Options{Account: account, Log: s.opts.Log})
 	if err != nil {
 		p.err, p.statusErr, p.usersErr = err, err, err
 		return
