@@ -25,6 +25,7 @@ func (r *Record) Canonical() Record {
 	c.cause = cause{}
 	t := &c.Teams
 	t.Because, t.Mark, t.epoch = nil, Mark{}, CanonicalEpoch
+	pending(&t.ContestedSince)
 	if t.OrganicState != OrganicSeen {
 		t.Organic = presence.Pair{}
 	}
@@ -36,7 +37,7 @@ func (r *Record) Canonical() Record {
 	}
 	canonicalWithdrawn(t.Withdrawn)
 	pending(&t.Timers.Settle, &t.Timers.Deadline, &t.Timers.Renew, &t.Timers.Lapse, &t.Timers.WokenEnd,
-		&t.Timers.Forget, &t.Timers.Retry)
+		&t.Timers.Forget, &t.Timers.Retry, &t.Timers.Flips, &t.Timers.Contest)
 	for i := range c.Endpoints {
 		ep := &c.Endpoints[i]
 		ep.Because, ep.epoch, ep.mark, ep.Failures = nil, CanonicalEpoch, 0, min(ep.Failures, 1)
@@ -49,7 +50,8 @@ func (r *Record) Canonical() Record {
 		if ep.Write != nil {
 			ep.Write.ID, ep.Write.Started = CanonicalWriteID, time.Time{}
 		}
-		pending(&ep.Timers.Hold, &ep.Timers.Settle, &ep.Timers.Deadline, &ep.Timers.Retry)
+		pending(&ep.Timers.Hold, &ep.Timers.Settle, &ep.Timers.Deadline, &ep.Timers.Retry, &ep.Timers.Linger, &ep.Timers.Flips,
+			&ep.Timers.Contest, &ep.ContestedSince)
 	}
 	return c
 }
@@ -82,16 +84,16 @@ func (r *Record) AppendKey(b []byte) []byte {
 	t := &r.Teams
 	b = append(b, r.Member...)
 	b = appendFlags(b, r.Excluded, t.Purge, t.WokenOwed, t.WokenWatch, t.ReadOwed, t.reading, t.renewDue, t.paid, t.Assertion != nil, t.Write != nil)
-	b = appendPairs(b, t.Shown, t.Organic, t.Woken)
+	b = appendPairs(b, t.Shown, t.Organic, t.Woken, t.Last)
 	b = appendWords(b, string(t.OrganicState))
-	b = appendNumbers(b, t.Mark.Seq, uint64(t.Mark.Item), uint64(t.epoch))
+	b = appendNumbers(b, t.Mark.Seq, uint64(t.Mark.Item), uint64(t.epoch), uint64(t.Flips))
 	if a := t.Assertion; a != nil {
 		b = appendPairs(b, a.Value, a.Before)
 		b = appendWords(b, string(a.Class), string(a.Phase), a.From.PBX, a.From.User)
 		b = appendTimes(b, a.Since, a.MaskedSince)
 	}
 	if w := t.Write; w != nil {
-		b = appendNumbers(b, uint64(w.ID))
+		b = appendNumbers(b, uint64(w.ID), uint64(w.Lease))
 		b = appendWords(b, string(w.Kind))
 		b = appendFlags(b, w.Waiting)
 		b = appendTimes(b, w.Started)
@@ -102,7 +104,7 @@ func (r *Record) AppendKey(b []byte) []byte {
 		b = appendFlags(b, w.Answered)
 		b = appendTimes(b, w.At)
 	}
-	b = appendTimes(b, t.Timers.Settle, t.Timers.Deadline, t.Timers.Renew, t.Timers.Lapse, t.Timers.WokenEnd, t.Timers.Forget, t.Timers.Retry)
+	b = appendTimes(b, t.Timers.Settle, t.Timers.Deadline, t.Timers.Renew, t.Timers.Lapse, t.Timers.WokenEnd, t.Timers.Forget, t.Timers.Retry, t.Timers.Flips, t.Timers.Contest, t.ContestedSince)
 	for i := range r.Endpoints {
 		b = r.Endpoints[i].appendKey(b)
 	}
@@ -111,10 +113,11 @@ func (r *Record) AppendKey(b []byte) []byte {
 
 func (ep *EndpointSide) appendKey(b []byte) []byte {
 	b = appendWords(b, ep.ID.PBX, ep.ID.User, string(ep.Line))
-	b = appendFlags(b, ep.Seen, ep.ReadOwed, ep.Leaving, ep.reading, ep.paid, ep.Assertion != nil, ep.Write != nil, ep.Override != nil)
-	b = appendStatuses(b, ep.Status, ep.Withdrawn)
-	b = appendNumbers(b, ep.Version, uint64(ep.Failures), uint64(ep.epoch), ep.mark)
-	b = appendTimes(b, ep.ChangedAt, ep.Timers.Hold, ep.Timers.Settle, ep.Timers.Deadline, ep.Timers.Retry)
+	b = appendFlags(b, ep.Seen, ep.ReadOwed, ep.Leaving, ep.Lingered, ep.reading, ep.paid, ep.Assertion != nil, ep.Write != nil, ep.Override != nil)
+	b = appendStatuses(b, ep.Status, ep.Withdrawn, ep.Last)
+	b = appendNumbers(b, ep.Version, uint64(ep.Failures), uint64(ep.epoch), ep.mark, uint64(ep.Flips))
+	b = appendTimes(b, ep.ChangedAt, ep.Timers.Hold, ep.Timers.Settle, ep.Timers.Deadline, ep.Timers.Retry, ep.Timers.Linger,
+		ep.Timers.Flips, ep.Timers.Contest, ep.ContestedSince)
 	if a := ep.Assertion; a != nil {
 		b = appendStatuses(b, a.Value, a.Before, a.Previous)
 		b = appendWords(b, string(a.Class), string(a.Phase))

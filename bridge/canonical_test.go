@@ -90,7 +90,7 @@ func change(t *testing.T, v reflect.Value, name string) {
 		v.SetBool(!v.Bool())
 	case reflect.String:
 		v.SetString(v.String() + "x")
-	case reflect.Int:
+	case reflect.Int, reflect.Int64:
 		v.SetInt(v.Int() + 1)
 	case reflect.Uint32, reflect.Uint64:
 		v.SetUint(v.Uint() + 1)

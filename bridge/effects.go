@@ -179,6 +179,7 @@ func (l *loop) forget(c *cell, member string) {
 	}
 	l.mu.Lock()
 	delete(l.cells, member)
+	l.e.changed(&c.rec, &Record{Member: member})
 	waiters := c.settled
 	c.settled = nil
 	l.mu.Unlock()

@@ -209,6 +209,9 @@ func (s *step) resolve(ep *EndpointSide, st pbx.State) {
 	case a.Phase == PhaseStanding && st.ChangedBy == pbx.AuthorSelf && !st.Status.Same(a.Previous):
 		a.Value = st.Status // ours all the same
 	case st.Status.Same(a.Previous):
+		if a.Phase == PhaseWithdrawing {
+			s.endedOnPBX(ep)
+		}
 		ep.Status, ep.Assertion = st.Status, nil // did not land, or is restored
 	case !a.Before.IsZero() && st.Status.Same(a.Before):
 		a.Value, a.Before, a.Phase = a.Before, presence.Status{}, PhaseStanding
@@ -229,6 +232,7 @@ func (s *step) picked(ep *EndpointSide, status presence.Status) {
 	}
 	ep.Status = status
 	if s.overwritten(ep) {
+		s.endedOnPBX(ep)
 		ep.Assertion = nil
 		if ep.Write != nil {
 			ep.Withdrawn = ep.Write.Status
@@ -253,7 +257,7 @@ func (s *step) policyForPBX(ep *EndpointSide) policy.PBXWant {
 
 // wantPBX is what is wanted on an endpoint.
 func (s *step) wantPBX(ep *EndpointSide) policy.PBXWant {
-	if s.r.Excluded || ep.Leaving || ep.Override != nil {
+	if s.r.Excluded || ep.Leaving || ep.Override != nil || ep.Contested() {
 		return policy.PBXWant{}
 	}
 	return s.policyForPBX(ep)
@@ -261,6 +265,7 @@ func (s *step) wantPBX(ep *EndpointSide) policy.PBXWant {
 
 // decideEndpoint brings an endpoint to what is wanted, one write at a time.
 func (s *step) decideEndpoint(ep *EndpointSide) {
+	s.stopLingering(ep)
 	want := s.wantPBX(ep)
 	a := ep.Assertion
 	differs := (a == nil && !want.IsZero() && !want.Status.Same(ep.Status)) || (a != nil && !want.Status.Same(a.Value))
@@ -321,6 +326,8 @@ func (s *step) firstOnPBX(ep *EndpointSide, want policy.PBXWant) {
 	case !s.mayWrite(ep):
 		ep.ReadOwed = true
 		ep.because(ReasonAwaitRead)
+	case s.fightsOnPBX(ep, want.Status):
+		ep.because(ReasonCompeting)
 	default:
 		ep.Assertion = &EndpointAssertion{Value: want.Status, Class: want.Class, Phase: PhaseWriting, Since: s.now}
 		if s.overwritten(ep) {
@@ -335,6 +342,8 @@ func (s *step) whyNothingOnPBX(ep *EndpointSide) Reason {
 	switch {
 	case s.r.Excluded || ep.Leaving:
 		return ReasonExcluded
+	case ep.Contested():
+		return ReasonCompeting
 	case ep.Override != nil:
 		return ReasonOverride
 	case s.r.Teams.OrganicState == OrganicHidden:
@@ -361,6 +370,10 @@ func (s *step) standingOnPBX(ep *EndpointSide, want policy.PBXWant) {
 		ep.because(ReasonAsserted)
 		return
 	}
+	if s.lingers(ep) {
+		ep.because(ReasonAsserted, ReasonLinger)
+		return
+	}
 	if !s.mayWrite(ep) {
 		ep.ReadOwed = true
 		ep.because(ReasonAwaitRead)
@@ -372,6 +385,9 @@ func (s *step) standingOnPBX(ep *EndpointSide, want policy.PBXWant) {
 // changeOnPBX writes what is wanted in place of ours, or gives the person's own back (R8, R9, R10).
 func (s *step) changeOnPBX(ep *EndpointSide, want policy.PBXWant) {
 	a := ep.Assertion
+	if !want.IsZero() && !want.Status.Same(a.Value) && s.fightsOnPBX(ep, want.Status) {
+		want = policy.PBXWant{}
+	}
 	if want.IsZero() || want.Status.Same(s.own(ep)) {
 		a.Phase = PhaseWithdrawing
 		s.writeEndpoint(ep, a.Previous)
@@ -379,6 +395,7 @@ func (s *step) changeOnPBX(ep *EndpointSide, want policy.PBXWant) {
 		return
 	}
 	if !want.Status.Same(a.Value) {
+		s.endedOnPBX(ep)
 		a.Before, a.Value, a.Since = a.Value, want.Status, s.now
 	}
 	a.Class, a.Phase = want.Class, PhaseWriting
@@ -467,6 +484,7 @@ func (s *step) endpointStands(ep *EndpointSide, st pbx.State) {
 		return
 	}
 	if a.Phase == PhaseWithdrawing {
+		s.endedOnPBX(ep)
 		ep.Assertion = nil
 		if s.overwritten(ep) {
 			ep.Status = w.Status

@@ -92,6 +92,7 @@ type Engine struct {
 	log     *slog.Logger
 	rules   atomic.Pointer[Rules]
 	metrics *engineMetrics
+	tally   *tally
 	seed    maphash.Seed
 	loops   []*loop
 	reads   *readBatcher
@@ -125,7 +126,7 @@ func New(cfg Config) (*Engine, error) {
 	cfg = cfg.withDefaults()
 	e := &Engine{
 		cfg: cfg, log: cfg.Log.With("account", cfg.Account), seed: maphash.MakeSeed(),
-		metrics: newEngineMetrics(cfg.Metrics, cfg.Account),
+		metrics: newEngineMetrics(cfg.Metrics, cfg.Account), tally: newTally(cfg.Metrics, cfg.Account),
 		owners:  map[presence.EndpointID]string{}, members: map[string]Member{},
 		moving: map[presence.EndpointID]string{}, pacers: map[string]*pacer{}, feeds: map[string]*pbxFeed{},
 	}
@@ -264,11 +265,12 @@ func (e *Engine) currentRules() *Rules {
 			paced[side] = true
 		}
 	}
-	if paced == nil {
+	crowded := e.crowded()
+	if paced == nil && !crowded {
 		return base
 	}
 	r := *base
-	r.Paced = paced
+	r.Paced, r.Crowded = paced, crowded
 	return &r
 }
 

@@ -101,8 +101,9 @@ type MemberChanged struct {
 	Endpoints []presence.EndpointID
 }
 
-// ReadAgain owes reads: after a gap, or because somebody pressed resync.
-type ReadAgain struct{ Teams, PBX bool }
+// ReadAgain owes reads: after a gap, or because somebody pressed resync. Then Anew also ends our staying away from sides
+// that other programs fight over.
+type ReadAgain struct{ Teams, PBX, Anew bool }
 
 // Granted says that a side's write budget has a write for this member, who waited for it (R13).
 type Granted struct{ Side string }

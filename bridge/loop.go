@@ -69,6 +69,7 @@ func (l *loop) adopt(member string, rec Record, revision uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.cells[member] = &cell{rec: rec, revision: revision, fresh: true}
+	l.e.changed(&Record{Member: member}, &rec)
 }
 
 func (l *loop) run(ctx context.Context) error {
@@ -271,6 +272,7 @@ func (l *loop) reload(s stored) {
 	}
 	c := s.cell
 	rec.carryVolatile(&c.rec)
+	l.e.changed(&c.rec, &rec)
 	l.mu.Lock()
 	c.rec = rec
 	l.mu.Unlock()
@@ -327,6 +329,7 @@ func (l *loop) commit(c *cell, member string, next Record, effects []Effect, ev 
 		close(w)
 	}
 	l.schedule(c, member)
+	l.e.changed(&was, &next)
 	l.e.published(member, &was, &next, ev, effects)
 	if lostEndpoint(&was, &next) {
 		l.e.endpointsReleased(member, &was, &next)
@@ -354,7 +357,7 @@ func (r *Record) Settled() bool {
 	}
 	for i := range r.Endpoints {
 		ep := &r.Endpoints[i]
-		if ep.Write != nil || (ep.ReadOwed && ep.Seen) || !ep.Timers.Settle.IsZero() || !ep.Timers.Hold.IsZero() ||
+		if ep.Write != nil || (ep.ReadOwed && ep.Seen) || !ep.Timers.Settle.IsZero() || !ep.Timers.Hold.IsZero() || !ep.Timers.Linger.IsZero() ||
 			slices.Contains(ep.Because, ReasonPaced) {
 			return false
 		}

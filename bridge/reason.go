@@ -31,6 +31,8 @@ const (
 	ReasonAdopted          Reason = "adopted"            // ours from a former life (R8)
 	ReasonLate             Reason = "late"               // older than what is known
 	ReasonOvertaken        Reason = "overtaken"          // a read that something newer overtook
+	ReasonCompeting        Reason = "competing_writers"  // another program fights over what we write, so we stay away
+	ReasonLinger           Reason = "linger"             // a meeting right after a call may be the same call
 	ReasonStatusNotOffered Reason = "status_not_offered" // the PBX has no status that the rule could set
 )
 

@@ -66,8 +66,12 @@ type TeamsSide struct {
 	WokenWatch   bool            `json:"woken_watch,omitempty"`
 	ReadOwed     bool            `json:"read_owed,omitempty"`
 	Mark         Mark            `json:"mark,omitzero"`
-	Because      []Reason        `json:"because,omitempty"`
-	Timers       TeamsTimers     `json:"timers,omitzero"`
+	Last         presence.Pair   `json:"last,omitzero"` // the value of ours before the present one, or none
+	Flips        int             `json:"flips,omitempty"`
+	// ContestedSince: another program fights over what we set, so we stay away.
+	ContestedSince time.Time   `json:"contested_since,omitzero"`
+	Because        []Reason    `json:"because,omitempty"`
+	Timers         TeamsTimers `json:"timers,omitzero"`
 
 	epoch    uint32 // grows with whatever makes a read that began before it unbelievable (R7)
 	reading  bool   // a direct read is under way
@@ -85,6 +89,8 @@ type TeamsTimers struct {
 	WokenEnd time.Time `json:"woken_end,omitzero"` // one lease after an assertion onto an Offline member ended (R5)
 	Forget   time.Time `json:"forget,omitzero"`    // the oldest withdrawn value is forgotten (R15)
 	Retry    time.Time `json:"retry,omitzero"`     // a failed read is tried again
+	Flips    time.Time `json:"flips,omitzero"`     // flips are counted anew
+	Contest  time.Time `json:"contest,omitzero"`   // we try again where another program fought
 }
 
 // TeamsAssertion is our own presence session in Teams.
@@ -116,10 +122,11 @@ const (
 
 // TeamsWrite is an intent: a request that was, or is about to be, sent.
 type TeamsWrite struct {
-	ID      uint32    `json:"id"`
-	Kind    WriteKind `json:"kind"`
-	Waiting bool      `json:"waiting,omitempty"` // unanswered: waited out until the deadline
-	Started time.Time `json:"started"`
+	ID      uint32        `json:"id"`
+	Kind    WriteKind     `json:"kind"`
+	Waiting bool          `json:"waiting,omitempty"` // unanswered: waited out until the deadline
+	Started time.Time     `json:"started"`
+	Lease   time.Duration `json:"lease,omitempty"` // of a set or a renewal (R12)
 }
 
 // Withdrawn is a value that we took away from Teams.
@@ -149,8 +156,13 @@ type EndpointSide struct {
 	ReadOwed  bool            `json:"read_owed,omitempty"`
 	Leaving   bool            `json:"leaving,omitempty"` // no longer this member's
 	Failures  int             `json:"failures,omitempty"`
-	Because   []Reason        `json:"because,omitempty"`
-	Timers    EndpointTimers  `json:"timers,omitzero"`
+	Lingered  bool            `json:"lingered,omitempty"` // the meeting that Teams shows came after a call long ago
+	Last      presence.Status `json:"last,omitzero"`      // see TeamsSide
+	Flips     int             `json:"flips,omitempty"`
+	// ContestedSince: see TeamsSide.
+	ContestedSince time.Time      `json:"contested_since,omitzero"`
+	Because        []Reason       `json:"because,omitempty"`
+	Timers         EndpointTimers `json:"timers,omitzero"`
 
 	epoch   uint32
 	mark    uint64 // the connector's own number: per process
@@ -164,6 +176,9 @@ type EndpointTimers struct {
 	Settle   time.Time `json:"settle,omitzero"`   // the fence after an answer (R7)
 	Deadline time.Time `json:"deadline,omitzero"` // the write under way can no longer land (R6)
 	Retry    time.Time `json:"retry,omitzero"`    // after a failed read, or a refused write
+	Linger   time.Time `json:"linger,omitzero"`   // a meeting after a call counts as the call
+	Flips    time.Time `json:"flips,omitzero"`    // see TeamsTimers
+	Contest  time.Time `json:"contest,omitzero"`
 }
 
 // EndpointAssertion is a status of ours on a PBX.
@@ -267,7 +282,7 @@ func (r *Record) durable() Record {
 	c := *r
 	c.cause = cause{}
 	t := &c.Teams
-	t.Because, t.Mark = nil, Mark{}
+	t.Because, t.Mark, t.Flips, t.Timers.Flips = nil, Mark{}, 0, time.Time{}
 	t.epoch, t.reading, t.renewDue, t.paid = 0, false, false, false
 	t.Timers.Settle, t.Timers.Renew, t.Timers.Lapse, t.Timers.Retry = time.Time{}, time.Time{}, time.Time{}, time.Time{}
 	if t.Write != nil && t.Write.Kind == WriteRenew {
@@ -277,7 +292,7 @@ func (r *Record) durable() Record {
 	c.Endpoints = slices.Clone(r.Endpoints)
 	for i := range c.Endpoints {
 		ep := &c.Endpoints[i]
-		ep.Because = nil
+		ep.Because, ep.Flips, ep.Timers.Flips = nil, 0, time.Time{}
 		ep.epoch, ep.mark, ep.reading, ep.paid = 0, 0, false, false
 		ep.Timers.Hold, ep.Timers.Settle, ep.Timers.Retry = time.Time{}, time.Time{}, time.Time{}
 	}

@@ -15,19 +15,33 @@ type Rules struct {
 	PBX    map[string]PBXRules
 
 	Lease        time.Duration // of a Teams assertion (R12); default 5 min, Graph's least
+	LongLease    time.Duration // of others than calls while Crowded (R12); default 30 min
 	TeamsSettle  time.Duration // after an answered write to Teams (R7); default 5 s
 	TeamsTimeout time.Duration // of a request to Teams, retries of a throttled one included; default 10 s
 	LandGrace    time.Duration // how long past a request's timeout its write can still land (R6); default 30 s
 	HoldDown     time.Duration // least time between two writes to one endpoint (R13); default 3 s
 	Forget       time.Duration // withdrawn values; default 4 h, Graph's limit for retries (R15)
 	ReadRetry    time.Duration // after a failed read; default 5 s
+	Linger       time.Duration // a call's status, when Teams turns from a call to a meeting; default 15 s, negative: none
+	Contest      ContestRules  // other programs that write what we write
 
 	// Paced holds the sides whose write budget is used up at this moment (R13): the step asks for a grant
 	// instead of writing.
 	Paced map[string]bool
 
+	// Crowded: at Lease the renewals of what stands at this moment would take more than half of Teams' write budget (R12).
+	Crowded bool
+
 	// Without holds rules that do not apply. Only tests set it, to show what each rule is for.
 	Without RuleSet
+}
+
+// leaseOf is how long an assertion of that class stands by itself (R12). A call never outlives the short lease.
+func (r *Rules) leaseOf(c presence.Class) time.Duration {
+	if r.Crowded && c != presence.ClassCall {
+		return r.LongLease
+	}
+	return r.Lease
 }
 
 // TeamsSideName names Teams' side where sides are named. No PBX can have it: names of PBXs have no blanks.
@@ -52,12 +66,15 @@ func (r Rules) WithDefaults() Rules {
 		}
 	}
 	or(&r.Lease, 5*time.Minute)
+	or(&r.LongLease, max(30*time.Minute, r.Lease))
 	or(&r.TeamsSettle, 5*time.Second)
 	or(&r.TeamsTimeout, 10*time.Second)
 	or(&r.LandGrace, 30*time.Second)
 	or(&r.HoldDown, 3*time.Second)
 	or(&r.Forget, 4*time.Hour)
 	or(&r.ReadRetry, 5*time.Second)
+	or(&r.Linger, 15*time.Second)
+	r.Contest = r.Contest.withDefaults()
 	if r.Policy == nil {
 		r.Policy = &policy.Policy{}
 	}
@@ -210,6 +227,9 @@ func (s *step) memberChanged(e MemberChanged) {
 }
 
 func (s *step) readAgain(e ReadAgain) {
+	if e.Anew {
+		s.reconcile()
+	}
 	if e.Teams {
 		s.r.Teams.ReadOwed = true
 	}

@@ -184,7 +184,7 @@ func (s *step) confirmOverrides() {
 // wantTeams is what policy makes of the endpoints: a status under an assertion of ours does not cross (R3),
 // an unknown endpoint asserts nothing (R4), and neither does an excluded member.
 func (s *step) wantTeams() policy.TeamsWant {
-	if s.r.Excluded {
+	if s.r.Excluded || s.r.Teams.Contested() {
 		return policy.TeamsWant{}
 	}
 	eps := make([]policy.Endpoint, 0, len(s.r.Endpoints))
@@ -285,6 +285,8 @@ func (s *step) firstInTeams(want policy.TeamsWant) {
 		if !t.Purge {
 			return
 		}
+	case s.fightsInTeams(want):
+		t.because(ReasonCompeting)
 	default:
 		s.assertInTeams(want)
 		return
@@ -298,6 +300,9 @@ func (s *step) firstInTeams(want policy.TeamsWant) {
 func (s *step) whyNothingInTeams() Reason {
 	if s.r.Excluded {
 		return ReasonExcluded
+	}
+	if s.r.Teams.Contested() {
+		return ReasonCompeting
 	}
 	for i := range s.r.Endpoints {
 		if s.r.Endpoints[i].Seen {
@@ -355,6 +360,9 @@ func (s *step) dateMasked() {
 func (s *step) changeInTeams(want policy.TeamsWant) {
 	t := &s.r.Teams
 	a := t.Assertion
+	if !want.IsZero() && want.Pair != a.Value && s.fightsInTeams(want) {
+		want = policy.TeamsWant{}
+	}
 	if want.IsZero() || (want.Pair != a.Value && t.OrganicState == OrganicSeen && t.Organic == want.Pair) {
 		a.Phase = PhaseWithdrawing
 		t.withdraw(a.Value, false)
@@ -369,6 +377,7 @@ func (s *step) changeInTeams(want policy.TeamsWant) {
 		if !a.Before.IsZero() {
 			t.withdraw(a.Before, false) // may still show, and only a read after an answered write tells
 		}
+		s.endedInTeams()
 		a.Before, a.Value, a.Since = a.Value, want.Pair, s.now
 	}
 	a.Class, a.From, a.Phase = want.Class, want.From, PhaseWriting
@@ -419,7 +428,8 @@ func (s *step) writeTeams(kind WriteKind) {
 		s.effects = append(s.effects, ClearTeams{ID: t.epoch, Paid: t.paid, Cause: s.takeCause()})
 		return
 	}
-	set := SetTeams{ID: t.epoch, Value: t.Assertion.Value, Lease: s.rules.Lease, Renewal: kind == WriteRenew, Paid: t.paid}
+	t.Write.Lease = s.rules.leaseOf(t.Assertion.Class)
+	set := SetTeams{ID: t.epoch, Value: t.Assertion.Value, Lease: t.Write.Lease, Renewal: kind == WriteRenew, Paid: t.paid}
 	if kind == WriteSet {
 		set.Cause = s.takeCause()
 	}
@@ -440,7 +450,7 @@ func (s *step) teamsAnswered(e TeamsAnswered) {
 		}
 		return
 	}
-	kind := t.Write.Kind
+	kind, lease := t.Write.Kind, t.Write.Lease
 	t.Write = nil
 	t.epoch++
 	t.Timers.Deadline = time.Time{}
@@ -453,7 +463,7 @@ func (s *step) teamsAnswered(e TeamsAnswered) {
 	if kind == WriteClear {
 		s.teamsCleared()
 	} else {
-		s.teamsStands(kind)
+		s.teamsStands(kind, lease)
 	}
 	for i := range t.Withdrawn {
 		t.Withdrawn[i].Answered = true
@@ -469,6 +479,7 @@ func (s *step) teamsCleared() {
 		return // nothing of ours stood: that was R15's sending again
 	}
 	t.withdraw(t.Assertion.Value, true)
+	s.endedInTeams()
 	t.Assertion = nil
 	t.Woken, t.WokenOwed = presence.Pair{}, false
 	if t.WokenWatch {
@@ -477,7 +488,7 @@ func (s *step) teamsCleared() {
 }
 
 // teamsStands notes that the assertion stands, for one lease.
-func (s *step) teamsStands(kind WriteKind) {
+func (s *step) teamsStands(kind WriteKind, lease time.Duration) {
 	t := &s.r.Teams
 	a := t.Assertion
 	if a == nil {
@@ -488,8 +499,8 @@ func (s *step) teamsStands(kind WriteKind) {
 		t.withdraw(a.Before, true)
 		a.Before = presence.Pair{}
 	}
-	t.Timers.Lapse = s.now.Add(s.rules.Lease)
-	t.Timers.Renew = s.now.Add(s.jitter(s.rules.Lease / 2))
+	t.Timers.Lapse = s.now.Add(lease)
+	t.Timers.Renew = s.now.Add(s.jitter(lease / 2))
 	t.ReadOwed = t.ReadOwed || (t.WokenOwed && kind == WriteSet) // R5; a renewal wakes nobody anew
 }
 

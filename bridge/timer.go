@@ -19,6 +19,9 @@ const (
 	TimerForget
 	TimerRetry
 	TimerHold
+	TimerLinger
+	TimerFlips
+	TimerContest
 )
 
 // TimerRef names one timer; the zero Endpoint means Teams' side.
@@ -69,12 +72,17 @@ func (r *Record) EachTimer(visit func(TimerRef, time.Time)) {
 	each(TimerRef{Kind: TimerWokenEnd}, t.WokenEnd)
 	each(TimerRef{Kind: TimerForget}, t.Forget)
 	each(TimerRef{Kind: TimerRetry}, t.Retry)
+	each(TimerRef{Kind: TimerFlips}, t.Flips)
+	each(TimerRef{Kind: TimerContest}, t.Contest)
 	for i := range r.Endpoints {
 		ep := &r.Endpoints[i]
 		each(TimerRef{Kind: TimerHold, Endpoint: ep.ID}, ep.Timers.Hold)
 		each(TimerRef{Kind: TimerSettle, Endpoint: ep.ID}, ep.Timers.Settle)
 		each(TimerRef{Kind: TimerDeadline, Endpoint: ep.ID}, ep.Timers.Deadline)
 		each(TimerRef{Kind: TimerRetry, Endpoint: ep.ID}, ep.Timers.Retry)
+		each(TimerRef{Kind: TimerLinger, Endpoint: ep.ID}, ep.Timers.Linger)
+		each(TimerRef{Kind: TimerFlips, Endpoint: ep.ID}, ep.Timers.Flips)
+		each(TimerRef{Kind: TimerContest, Endpoint: ep.ID}, ep.Timers.Contest)
 	}
 }
 
@@ -105,7 +113,11 @@ func (s *step) timerFired(ref TimerRef) {
 		t.WokenWatch = t.Assertion != nil
 	case TimerForget:
 		t.forgetOldest()
-	case TimerRetry, TimerHold: // only that they are over matters
+	case TimerFlips:
+		t.Flips = 0
+	case TimerContest:
+		t.ContestedSince = time.Time{}
+	case TimerRetry, TimerHold, TimerLinger: // only that they are over matters
 	}
 }
 
@@ -126,7 +138,11 @@ func (t *TeamsTimers) field(k TimerKind) *time.Time {
 		return &t.Forget
 	case TimerRetry:
 		return &t.Retry
-	case TimerHold:
+	case TimerFlips:
+		return &t.Flips
+	case TimerContest:
+		return &t.Contest
+	case TimerHold, TimerLinger:
 		return nil
 	}
 	return nil
@@ -144,6 +160,12 @@ func (s *step) endpointTimer(ep *EndpointSide, k TimerKind) {
 		ep.epoch++
 	case TimerDeadline:
 		s.endpointWaitedOut(ep)
+	case TimerLinger:
+		ep.Lingered = true
+	case TimerFlips:
+		ep.Flips = 0
+	case TimerContest:
+		ep.ContestedSince = time.Time{}
 	case TimerHold, TimerRetry, TimerRenew, TimerLapse, TimerWokenEnd, TimerForget: // only that they are over matters
 	}
 }
@@ -158,6 +180,12 @@ func (t *EndpointTimers) field(k TimerKind) *time.Time {
 		return &t.Deadline
 	case TimerRetry:
 		return &t.Retry
+	case TimerLinger:
+		return &t.Linger
+	case TimerFlips:
+		return &t.Flips
+	case TimerContest:
+		return &t.Contest
 	case TimerRenew, TimerLapse, TimerWokenEnd, TimerForget:
 		return nil
 	}

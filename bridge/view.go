@@ -104,7 +104,7 @@ func (e *Engine) Resync(ctx context.Context, ids []string, progress func(done in
 		}
 		before[v.Member.ID] = v
 		ids[i] = v.Member.ID
-		waits[i] = e.settledAfter(ctx, v.Member.ID, ReadAgain{Teams: true, PBX: true})
+		waits[i] = e.settledAfter(ctx, v.Member.ID, ReadAgain{Teams: true, PBX: true, Anew: true})
 	}
 	for i, id := range ids {
 		select {

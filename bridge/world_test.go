@@ -114,7 +114,7 @@ func (s sort) capabilities() pbx.Capabilities {
 func testRules(s sort) *Rules {
 	p := policy.Presets()["micollab"]
 	caps := s.capabilities()
-	r := Rules{Policy: &p, PBX: map[string]PBXRules{"main": {Capabilities: caps, Statuses: catalogue}}}.WithDefaults()
+	r := Rules{Policy: &p, Contest: ContestRules{Flips: -1}, PBX: map[string]PBXRules{"main": {Capabilities: caps, Statuses: catalogue}}}.WithDefaults()
 	return &r
 }
 

@@ -129,7 +129,7 @@ func newEngine(w *words, caps pbx.Capabilities, endpoints int, without bridge.Ru
 		w: w, byKey: map[string]recID{}, memo: map[stepKey]stepped{}, ranks: map[rankKey]recID{}, recs: make([]entry, 1),
 	}
 	p := w.policy
-	e.rules = bridge.Rules{Policy: &p, PBX: map[string]bridge.PBXRules{"main": {Capabilities: caps, Statuses: w.catalogue()}}}.WithDefaults()
+	e.rules = bridge.Rules{Policy: &p, Contest: bridge.ContestRules{Flips: -1}, PBX: map[string]bridge.PBXRules{"main": {Capabilities: caps, Statuses: w.catalogue()}}}.WithDefaults()
 	e.rules.Without = without
 	for i := range endpoints {
 		e.ids = append(e.ids, presence.EndpointID{PBX: "main", User: fmt.Sprint(101 + i)})
