@@ -347,6 +347,12 @@ func (k TimerKind) String() string {
 		return "retry"
 	case TimerHold:
 		return "hold"
+	case TimerLinger:
+		return "linger"
+	case TimerFlips:
+		return "flips"
+	case TimerContest:
+		return "contest"
 	}
 	return "unknown"
 }

@@ -127,7 +127,7 @@ func New(cfg Config) (*Engine, error) {
 	e := &Engine{
 		cfg: cfg, log: cfg.Log.With("account", cfg.Account), seed: maphash.MakeSeed(),
 		metrics: newEngineMetrics(cfg.Metrics, cfg.Account), tally: newTally(cfg.Metrics, cfg.Account),
-		owners:  map[presence.EndpointID]string{}, members: map[string]Member{},
+		owners: map[presence.EndpointID]string{}, members: map[string]Member{},
 		moving: map[presence.EndpointID]string{}, pacers: map[string]*pacer{}, feeds: map[string]*pbxFeed{},
 	}
 	rules := cfg.Rules

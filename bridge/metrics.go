@@ -5,15 +5,10 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-
-	"presencebridge/bridge/presence"
 )
 
 // TeamsSideLabel is Teams' side as a metric label and as the side of an observation.
 const TeamsSideLabel = "teams"
-
-// SideOf is an endpoint as the side of an observation.
-func SideOf(id presence.EndpointID) string { return "pbx." + id.PBX + "." + id.User }
 
 // engineMetrics are the engine's own figures.
 type engineMetrics struct {
@@ -116,11 +111,11 @@ func observed(ev Event) (string, any) {
 	case TeamsSwept:
 		return TeamsSideLabel, map[string]any{"availability": ev.Pair.Availability, "activity": ev.Pair.Activity, "source": "sweep"}
 	case EndpointSeen:
-		return SideOf(ev.Endpoint), map[string]any{
+		return EndpointSideName(ev.Endpoint), map[string]any{
 			"line": ev.State.Line, "status": ev.State.Status, "version": ev.State.Version, "source": "watch",
 		}
 	case EndpointRead:
-		return SideOf(ev.Endpoint), map[string]any{
+		return EndpointSideName(ev.Endpoint), map[string]any{
 			"line": ev.State.Line, "status": ev.State.Status, "version": ev.State.Version, "source": "readback",
 		}
 	}

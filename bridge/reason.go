@@ -99,6 +99,10 @@ func (r Reason) moreText() string {
 		return "the read was overtaken by something newer"
 	case ReasonStatusNotOffered:
 		return "the PBX has no status that the policy could set"
+	case ReasonCompeting:
+		return "another program keeps putting back what the bridge writes here, so the bridge stays away for a while"
+	case ReasonLinger:
+		return "Teams turned from a call to a meeting a moment ago, which may still be the same call, so the phone is left as it is for now"
 	default:
 		return string(r)
 	}

@@ -110,7 +110,7 @@ func (r *Record) Competing() []CompetingSide {
 	}
 	for i := range r.Endpoints {
 		if ep := &r.Endpoints[i]; ep.Contested() {
-			out = append(out, CompetingSide{Side: SideOf(ep.ID), Until: ep.Timers.Contest, Since: ep.ContestedSince})
+			out = append(out, CompetingSide{Side: EndpointSideName(ep.ID), Until: ep.Timers.Contest, Since: ep.ContestedSince})
 		}
 	}
 	return out
