@@ -3,6 +3,7 @@ package policy
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -103,6 +104,49 @@ pbx_to_teams:
 	assert.Equal(t, presence.ParsePairString("Available"), p.PBXToTeams[1].Set.Pair)
 }
 
+func TestParseReadsTheKeysOfPeopleAndMessages(t *testing.T) {
+	p, err := Parse([]byte(`
+teams_to_pbx:
+  - when: {out_of_office: true, group: [Sales, "5b0c4c5e-0000-4000-8000-000000000001"]}
+    set: {status_kind: out, message: copy}
+  - set: {message: "Talking to Teams", class: away}
+pbx_to_teams:
+  - when: {status_kind: out, group: Sales}
+    set: {presence: Offline, method: preferred, for: 8h, message: " At lunch "}
+  - when: {status: Meeting}
+    set: {presence: Busy, method: Preferred, for: 30m}
+  - set: {message: COPY}
+groups:
+  - {group: Board, opt_out: pbx_to_teams}
+  - group: Reception
+    preset: 3cx
+    pbx_to_teams: []
+  - group: Floor
+    teams_to_pbx:
+      - when: {activity: InAMeeting}
+        set: {status: Meeting}
+`))
+	require.NoError(t, err)
+	assert.Equal(t, TeamsCondition{OutOfOffice: presence.AbsenceYes, Group: []string{"Sales", "5b0c4c5e-0000-4000-8000-000000000001"}}, p.TeamsToPBX[0].When)
+	assert.Equal(t, SetStatus{Kind: presence.KindOut, Message: Message{Copy: true}}, p.TeamsToPBX[0].Set)
+	assert.Equal(t, SetStatus{Class: presence.ClassAway, Message: Message{Text: "Talking to Teams"}}, p.TeamsToPBX[1].Set)
+	assert.Equal(t, SetPresence{
+		Pair: presence.Pair{Availability: presence.Offline, Activity: presence.OffWork}, Class: presence.ClassAway,
+		Method: MethodPreferred, For: 8 * time.Hour, Message: Message{Text: "At lunch"},
+	}, p.PBXToTeams[0].Set)
+	assert.Equal(t, presence.ClassBusy, p.PBXToTeams[1].Set.Class)
+	assert.Equal(t, SetPresence{Message: Message{Copy: true}}, p.PBXToTeams[2].Set)
+	require.Len(t, p.Groups, 3)
+	assert.Equal(t, GroupPolicy{Group: "Board", OptOut: presence.PBXToTeams, Line: 13}, p.Groups[0])
+	assert.True(t, p.Groups[1].HasTeamsToPBX)
+	assert.True(t, p.Groups[1].HasPBXToTeams)
+	assert.Equal(t, Presets()["3cx"].TeamsToPBX[0].Set, p.Groups[1].TeamsToPBX[0].Set)
+	assert.Empty(t, p.Groups[1].PBXToTeams)
+	assert.False(t, p.Groups[2].HasPBXToTeams)
+	assert.Equal(t, 19, p.Groups[2].TeamsToPBX[0].Line)
+	assert.Equal(t, []string{"Board", "Reception", "Floor", "Sales", "5b0c4c5e-0000-4000-8000-000000000001"}, p.GroupNames())
+}
+
 func TestParseErrorsNameLineFieldAndRemedy(t *testing.T) {
 	pad := strings.Repeat("\n", 11) // the section begins on line 12 of its file
 	for name, tt := range map[string]struct {
@@ -135,19 +179,95 @@ func TestParseErrorsNameLineFieldAndRemedy(t *testing.T) {
 			"  pbx_to_teams:\n    - set: {presence: Away}\n    - when: {line: in-call}\n      set: {presence: Busy/InAMeeting}\n",
 			[]string{"line 15: pbx_to_teams[1].set.presence:", `"Busy/InAMeeting"`, "Busy/InAConferenceCall", "DoNotDisturb/Presenting"},
 		},
-		"no presence":      {"  pbx_to_teams:\n    - when: {line: in-call}\n", []string{"line 13: pbx_to_teams[0].set:", "Busy/InACall", "or message"}},
-		"no status":        {"  teams_to_pbx:\n    - when: {activity: InACall}\n", []string{"line 13: teams_to_pbx[0].set:", "status_kind"}},
-		"blank status":     {"  teams_to_pbx:\n    - set: {status: '  '}\n", []string{"line 13: teams_to_pbx[0].set:", "status_kind"}},
-		"unknown class":    {"  teams_to_pbx:\n    - set: {status: X}\n      class: urgent\n", []string{"line 14: teams_to_pbx[0].class:", `"urgent"`, "call, dnd, busy, away"}},
-		"mapping for word": {"  teams_to_pbx:\n    - when: {activity: {a: b}}\n      set: {status: X}\n", []string{"line 13:", "a word or a list of words"}},
-		"list in a list":   {"  pbx_to_teams:\n    - when: {line: [[in-call]]}\n      set: {presence: Away}\n", []string{"line 13:", "a word or a list of words"}},
-		"null in a list":   {"  pbx_to_teams:\n    - when: {line: [in-call, null]}\n      set: {presence: Away}\n", []string{"line 13:", "a word or a list of words"}},
-		"list for word":    {"  preset: [sip]\n", []string{"line 12:", "a word is wanted"}},
-		"rules no list":    {"  teams_to_pbx: {a: b}\n", []string{"line 12:"}},
-		"no mapping":       {"  - preset\n", []string{"line 12:"}},
-		"twice":            {"  preset: sip\n  preset: 3cx\n", []string{"line 13:", "already defined"}},
-		"two documents":    {"preset: sip\n---\npreset: 3cx\n", []string{"line 14:", "second document"}},
-		"no yaml":          {"  preset: {sip\n", []string{"line "}},
+		"no presence":   {"  pbx_to_teams:\n    - when: {line: in-call}\n", []string{"line 13: pbx_to_teams[0].set:", "Busy/InACall", "or message"}},
+		"no status":     {"  teams_to_pbx:\n    - when: {activity: InACall}\n", []string{"line 13: teams_to_pbx[0].set:", "status_kind"}},
+		"blank status":  {"  teams_to_pbx:\n    - set: {status: '  '}\n", []string{"line 13: teams_to_pbx[0].set:", "status_kind"}},
+		"unknown class": {"  teams_to_pbx:\n    - set: {status: X}\n      class: urgent\n", []string{"line 14: teams_to_pbx[0].class:", `"urgent"`, "call, dnd, busy, away"}},
+		"a phone's word towards the phone": {
+			"  teams_to_pbx:\n    - when: {line: in-call}\n      set: {status: X}\n",
+			[]string{"line 13: teams_to_pbx[0].when.line:", "pbx_to_teams", "use availability"},
+		},
+		"a phone's status towards the phone": {
+			"  teams_to_pbx:\n    - when:\n        status: [Lunch]\n        status_kind: away\n      set: {status: X}\n",
+			[]string{"line 14: teams_to_pbx[0].when.status:", "line 15: teams_to_pbx[0].when.status_kind:"},
+		},
+		"Teams' word towards Teams": {
+			"  pbx_to_teams:\n    - when: {availability: Busy, activity: InACall}\n      set: {presence: Away}\n",
+			[]string{"line 13: pbx_to_teams[0].when.availability:", "pbx_to_teams[0].when.activity:", "use line, status"},
+		},
+		"out of office towards Teams": {
+			"  pbx_to_teams:\n    - when: {out_of_office: true}\n      set: {presence: Away}\n",
+			[]string{"line 13: pbx_to_teams[0].when.out_of_office:", "teams_to_pbx"},
+		},
+		"neither true nor false": {
+			"  teams_to_pbx:\n    - when: {out_of_office: perhaps}\n      set: {status: X}\n",
+			[]string{"line 13: teams_to_pbx[0].when.out_of_office:", `"perhaps"`, "true nor false"},
+		},
+		"a presence for the phone": {
+			"  teams_to_pbx:\n    - set: {presence: Away, method: session, for: 8h}\n",
+			[]string{"line 13: teams_to_pbx[0].set.presence:", "set.method:", "set.for:", "status_kind"},
+		},
+		"a status for Teams": {
+			"  pbx_to_teams:\n    - set: {status: Away, status_kind: away}\n", []string{"line 13: pbx_to_teams[0].set.status:", "set.status_kind:", "presence"},
+		},
+		"preferred without an end": {
+			"  pbx_to_teams:\n    - set: {presence: Busy/Busy, method: preferred}\n", []string{"line 13: pbx_to_teams[0].set.for:", "8h"},
+		},
+		"a session with an end": {
+			"  pbx_to_teams:\n    - set: {presence: Away, for: 8h}\n", []string{"line 13: pbx_to_teams[0].set.for:", "method: preferred"},
+		},
+		"for too long": {
+			"  pbx_to_teams:\n    - set: {presence: Away, method: preferred, for: 200h}\n", []string{"line 13: pbx_to_teams[0].set.for:", `"200h"`, "168h"},
+		},
+		"for no time": {
+			"  pbx_to_teams:\n    - set: {presence: Away, method: preferred, for: lunch}\n", []string{"line 13: pbx_to_teams[0].set.for:", `"lunch"`},
+		},
+		"a method without presence": {
+			"  pbx_to_teams:\n    - set: {message: copy, method: preferred, for: 8h}\n", []string{"line 13: pbx_to_teams[0].set.method:", "set.for:"},
+		},
+		"an unknown method": {
+			"  pbx_to_teams:\n    - set: {presence: Away, method: force}\n", []string{"line 13: pbx_to_teams[0].set.method:", `"force"`, "session nor preferred"},
+		},
+		"a pair that the other method takes": {
+			"  pbx_to_teams:\n    - set: {presence: BeRightBack}\n", []string{"line 13: pbx_to_teams[0].set.presence:", "method: preferred sets BeRightBack"},
+		},
+		"a pair that only a session takes": {
+			"  pbx_to_teams:\n    - set: {presence: Busy/InACall, method: preferred, for: 8h}\n",
+			[]string{"line 13: pbx_to_teams[0].set.presence:", "setUserPreferredPresence", "Offline/OffWork", "method: session sets Busy/InACall"},
+		},
+		"an empty message": {
+			"  pbx_to_teams:\n    - set: {message: ''}\n", []string{"line 13: pbx_to_teams[0].set.message:", "copy"},
+		},
+		"a message too long": {
+			"  pbx_to_teams:\n    - set: {message: " + strings.Repeat("x", 281) + "}\n", []string{"line 13: pbx_to_teams[0].set.message:", "281", "280"},
+		},
+		"two classes": {
+			"  teams_to_pbx:\n    - set: {status: X, class: call}\n      class: dnd\n", []string{"line 13: teams_to_pbx[0].set.class:", `"call"`, `"dnd"`},
+		},
+		"an empty group": {
+			"  teams_to_pbx:\n    - when: {group: ['']}\n      set: {status: X}\n", []string{"line 13: teams_to_pbx[0].when.group:", "empty"},
+		},
+		"a group without a name":    {"  groups:\n    - opt_out: both\n", []string{"line 13: groups[0].group:", "object id"}},
+		"a group without an effect": {"  groups:\n    - group: X\n", []string{"line 13: groups[0].group:", "changes nothing"}},
+		"a group twice": {
+			"  groups:\n    - {group: X, opt_out: both}\n    - {group: x, preset: sip}\n", []string{"line 14: groups[1].group:", "on line 13", "join"},
+		},
+		"a group opted out somewhere": {"  groups:\n    - {group: X, opt_out: up}\n", []string{"line 13: groups[0].opt_out:", `"up"`, "pbx_to_teams"}},
+		"a group's preset":            {"  groups:\n    - {group: X, preset: avaya}\n", []string{"line 13: groups[0].preset:", `"avaya"`}},
+		"a group's rule": {
+			"  groups:\n    - group: X\n      teams_to_pbx:\n        - set: {status: X}\n        - when: {line: idle}\n          set: {status: X}\n",
+			[]string{"line 16: groups[0].teams_to_pbx[1].when.line:"},
+		},
+		"an unknown key of a group": {"  groups:\n    - {group: X, optout: both}\n", []string{"line 13:", `"optout"`, "opt_out"}},
+		"mapping for word":          {"  teams_to_pbx:\n    - when: {activity: {a: b}}\n      set: {status: X}\n", []string{"line 13:", "a word or a list of words"}},
+		"list in a list":            {"  pbx_to_teams:\n    - when: {line: [[in-call]]}\n      set: {presence: Away}\n", []string{"line 13:", "a word or a list of words"}},
+		"null in a list":            {"  pbx_to_teams:\n    - when: {line: [in-call, null]}\n      set: {presence: Away}\n", []string{"line 13:", "a word or a list of words"}},
+		"list for word":             {"  preset: [sip]\n", []string{"line 12:", "a word is wanted"}},
+		"rules no list":             {"  teams_to_pbx: {a: b}\n", []string{"line 12:"}},
+		"no mapping":                {"  - preset\n", []string{"line 12:"}},
+		"twice":                     {"  preset: sip\n  preset: 3cx\n", []string{"line 13:", "already defined"}},
+		"two documents":             {"preset: sip\n---\npreset: 3cx\n", []string{"line 14:", "second document"}},
+		"no yaml":                   {"  preset: {sip\n", []string{"line "}},
 	} {
 		p, err := Parse([]byte(pad + tt.src))
 		require.Error(t, err, name)
@@ -173,7 +293,9 @@ func FuzzParse(f *testing.F) {
 	for _, s := range []string{
 		micollabYAML, "preset: sip", "", "\n\n\n", "teams_to_pbx: [null]", "a: &x [*x]", "pbx_to_teams: [{when: {line: &a in-call}}, {when: {line: *a}}]",
 		"preset: sip\n---\npreset: 3cx", "teams_to_pbx:\n- when: {activity: |\n    InACall\n  }\n", "{}", "? a\n: b", "!!binary aGk=",
-		"teams_to_pbx: &r [{set: {status: X}}]\npbx_to_teams: *r",
+		"teams_to_pbx: &r [{set: {status: X}}]\npbx_to_teams: *r", "groups: [{group: X, opt_out: both}]", "groups: [null]", "groups: &g [{group: X, teams_to_pbx: [{set: {message: copy}}]}]",
+		"pbx_to_teams: [{set: {presence: Away, method: preferred, for: 8h, message: copy}}]", "teams_to_pbx: [{when: {out_of_office: true, group: X}, set: {status_kind: out}}]",
+		"groups:\n- &a {group: X, preset: sip}\n- *a",
 	} {
 		f.Add([]byte(s))
 	}
