@@ -195,9 +195,9 @@ func sameSide(a, b *SideState) bool {
 		(a.Write == nil) == (b.Write == nil) && (a.Write == nil || a.Write.Waiting == b.Write.Waiting)
 }
 
-// decided is what a step is told to the feed as; false if it changed and asked for nothing. Of a person who opted
+// DecisionOf is what a step is told to the feed as; false if it changed and asked for nothing. Of a person who opted
 // out, or left, nothing is kept.
-func decided(was, next *Record, ev Event, effects []Effect, now time.Time) (Decision, bool) {
+func DecisionOf(was, next *Record, ev Event, effects []Effect, now time.Time) (Decision, bool) {
 	if next.Excluded {
 		return Decision{}, false
 	}
@@ -363,7 +363,7 @@ func (e *Engine) tellDecision(member string, was, next *Record, ev Event, effect
 	if e.cfg.Feed == nil {
 		return
 	}
-	d, worth := decided(was, next, ev, effects, time.Now())
+	d, worth := DecisionOf(was, next, ev, effects, time.Now())
 	if !worth {
 		return
 	}

@@ -33,7 +33,7 @@ func newTold() *told {
 
 func (h *told) step(ev Event) Decision {
 	next, effects := Step(&h.rules, h.rec, ev, h.now)
-	d, worth := decided(&h.rec, &next, ev, effects, h.now)
+	d, worth := DecisionOf(&h.rec, &next, ev, effects, h.now)
 	h.rec = next
 	h.now = h.now.Add(time.Second)
 	if !worth {
@@ -96,7 +96,7 @@ func TestMaskedAssertionHasADate(t *testing.T) {
 	h.step(TeamsPushed{Pair: presence.ParsePairString("DoNotDisturb")})
 	h.step(EndpointSeen{Endpoint: phone7, Seq: 1, State: state(presence.LineInCall, "Available", presence.KindAvailable, 1)})
 	h.step(TeamsAnswered{ID: h.rec.Teams.Write.ID, Outcome: Answered})
-	require.Zero(t, h.rec.Teams.Assertion.MaskedSince, "it may show any moment")
+	require.Zero(t, h.rec.Teams.Assertion.MaskedSince, "the fence says to wait")
 	since := h.now
 	d := h.step(TimerFired{Timer: TimerRef{Kind: TimerSettle}})
 	require.Equal(t, since, h.rec.Teams.Assertion.MaskedSince)
@@ -109,6 +109,24 @@ func TestMaskedAssertionHasADate(t *testing.T) {
 	h.rec.Endpoints = nil
 	h.step(TeamsPushed{Pair: presence.ParsePairString("Busy/InACall")})
 	require.Zero(t, h.rec.Teams.Assertion.MaskedSince, "it shows")
+}
+
+// What shows right after our write may be late; a choice that ranks lower masks nothing before somebody has seen it.
+func TestNotMaskedByWhatIsOnlyLate(t *testing.T) {
+	h := newTold()
+	h.step(MemberChanged{Endpoints: []presence.EndpointID{phone7}})
+	h.step(TeamsPushed{Pair: presence.ParsePairString("Available")})
+	h.step(EndpointSeen{Endpoint: phone7, Seq: 1, State: state(presence.LineInCall, "Available", presence.KindAvailable, 1)})
+	h.step(TeamsAnswered{ID: h.rec.Teams.Write.ID, Outcome: Answered})
+	h.step(TimerFired{Timer: TimerRef{Kind: TimerSettle}})
+	require.Zero(t, h.rec.Teams.Assertion.MaskedSince)
+	require.Equal(t, []Reason{ReasonAsserted}, h.rec.Teams.Because)
+	since := h.now
+	h.step(TeamsPushed{Pair: presence.ParsePairString("BeRightBack")})
+	require.Equal(t, since, h.rec.Teams.Assertion.MaskedSince, "picked by hand, which outranks every session")
+	require.Equal(t, []Reason{ReasonAsserted, ReasonMasked}, h.rec.Teams.Because)
+	h.step(EndpointSeen{Endpoint: phone7, Seq: 2, State: state(presence.LineIdle, "Available", presence.KindAvailable, 1)})
+	require.Equal(t, PhaseWithdrawing, h.rec.Teams.Assertion.Phase)
 }
 
 // Whatever can happen has a word of its own, and whatever can be asked for.

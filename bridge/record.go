@@ -283,6 +283,9 @@ func (r *Record) durable() Record {
 	c.cause = cause{}
 	t := &c.Teams
 	t.Because, t.Mark, t.Flips, t.Timers.Flips = nil, Mark{}, 0, time.Time{}
+	if t.Assertion = clonePtr(t.Assertion); t.Assertion != nil {
+		t.Assertion.MaskedSince = time.Time{}
+	}
 	t.epoch, t.reading, t.renewDue, t.paid = 0, false, false, false
 	t.Timers.Settle, t.Timers.Renew, t.Timers.Lapse, t.Timers.Retry = time.Time{}, time.Time{}, time.Time{}, time.Time{}
 	if t.Write != nil && t.Write.Kind == WriteRenew {

@@ -100,7 +100,6 @@ func Step(rules *Rules, r Record, e Event, now time.Time) (Record, []Effect) {
 	for i := range s.r.Endpoints {
 		s.decideEndpoint(&s.r.Endpoints[i])
 	}
-	s.dateMasked()
 	s.dropLeft()
 	s.oweReads()
 	s.trackCause()
@@ -116,6 +115,7 @@ type step struct {
 	effects []Effect
 
 	teamsJustRead bool                // this event is a believed read of Teams (R5)
+	teamsObserved bool                // this event is Teams' own word, of whatever sort
 	justRead      presence.EndpointID // this event is a believed direct read of that endpoint (R8)
 	granted       string              // this event grants that side a write
 	held          bool                // a decision waits for another write or its fence
@@ -125,10 +125,13 @@ type step struct {
 func (s *step) fold(e Event) {
 	switch e := e.(type) {
 	case TeamsPushed:
+		s.teamsObserved = true
 		s.teamsPushed(e)
 	case TeamsSwept:
+		s.teamsObserved = true
 		s.teamsSwept(e)
 	case TeamsRead:
+		s.teamsObserved = true
 		s.teamsRead(e)
 	case TeamsReadFailed:
 		s.r.Teams.reading = false

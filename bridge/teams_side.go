@@ -150,6 +150,9 @@ func (s *step) foldTeams(p presence.Pair) {
 	default:
 		t.OrganicState, t.Organic = OrganicSeen, p
 	}
+	if t.OrganicState != OrganicSeen && t.Assertion != nil {
+		t.Assertion.MaskedSince = time.Time{}
+	}
 	if p.IsOffline() && !was.IsOffline() && t.Assertion != nil {
 		t.WokenOwed, t.WokenWatch, t.ReadOwed = true, true, true
 	}
@@ -331,11 +334,12 @@ func (s *step) standingInTeams(want policy.TeamsWant) {
 		return
 	}
 	t.Assertion.From, t.Assertion.Class = want.From, want.Class
+	s.noteMasked()
 	switch {
 	case t.renewDue || t.Purge: // R12; R15: sending the present intent again
 		s.writeTeams(WriteRenew)
 		t.because(ReasonRenewed)
-	case t.OrganicState == OrganicSeen:
+	case !t.Assertion.MaskedSince.IsZero():
 		t.because(ReasonAsserted, ReasonMasked)
 	case t.OrganicState == OrganicHidden && !t.Woken.IsZero() && t.Shown == t.Woken:
 		t.because(ReasonAsserted, ReasonWoken)
@@ -344,15 +348,16 @@ func (s *step) standingInTeams(want policy.TeamsWant) {
 	}
 }
 
-// dateMasked notes since when the person's own choice shows instead of our assertion. A renewal changes nothing of it.
-func (s *step) dateMasked() {
+// noteMasked notes since when the person's own choice shows instead of our assertion. That what shows is not ours yet
+// says nothing right after a write: it is masked by what ranks as high, or by what was observed since, or if
+// half a lease has passed and nothing has come.
+func (s *step) noteMasked() {
 	t := &s.r.Teams
-	switch {
-	case t.Assertion == nil:
+	switch a := t.Assertion; {
 	case t.OrganicState != OrganicSeen:
-		t.Assertion.MaskedSince = time.Time{}
-	case t.Assertion.MaskedSince.IsZero() && slices.Contains(t.Because, ReasonMasked):
-		t.Assertion.MaskedSince = s.now
+		a.MaskedSince = time.Time{}
+	case a.MaskedSince.IsZero() && (s.teamsObserved || t.renewDue || policy.OfPair(t.Organic) >= policy.OfClass(a.Class)):
+		a.MaskedSince = s.now
 	}
 }
 
@@ -378,7 +383,7 @@ func (s *step) changeInTeams(want policy.TeamsWant) {
 			t.withdraw(a.Before, false) // may still show, and only a read after an answered write tells
 		}
 		s.endedInTeams()
-		a.Before, a.Value, a.Since = a.Value, want.Pair, s.now
+		a.Before, a.Value, a.Since, a.MaskedSince = a.Value, want.Pair, s.now, time.Time{}
 	}
 	a.Class, a.From, a.Phase = want.Class, want.From, PhaseWriting
 	s.writeTeams(WriteSet)

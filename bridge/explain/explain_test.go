@@ -1,0 +1,293 @@
+package explain
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"presencebridge/bridge"
+	"presencebridge/bridge/pbx"
+	"presencebridge/bridge/policy"
+	"presencebridge/bridge/presence"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// script makes a history by the real step function.
+type script struct {
+	t         *testing.T
+	rules     bridge.Rules
+	rec       bridge.Record
+	now       time.Time
+	decisions []bridge.Decision
+	version   uint64
+}
+
+var (
+	desk   = presence.EndpointID{PBX: "main", User: "7"}
+	berlin = time.FixedZone("CET", 3600)
+)
+
+// clock is a time of the scripted day, in the zone of the person who asks.
+func clock(s string) time.Time {
+	t, err := time.ParseInLocation("2006-01-02 15:04:05", "2026-11-25 "+s, berlin)
+	if err != nil {
+		panic(err)
+	}
+	return t
+}
+
+// newScript is a member who is Available on both sides since 09:00.
+func newScript(t *testing.T) *script {
+	p := policy.Presets()["micollab"]
+	s := &script{t: t, rec: bridge.Record{Member: "id-anna"}, rules: bridge.Rules{Policy: &p, PBX: map[string]bridge.PBXRules{
+		"main": {Capabilities: pbx.Capabilities{Versions: true, Authors: true}},
+	}}.WithDefaults()}
+	s.at("09:00:00", bridge.MemberChanged{Endpoints: []presence.EndpointID{desk}})
+	s.push("09:00:01", "Available")
+	s.phone("09:00:02", presence.LineIdle, "Available")
+	return s
+}
+
+func (s *script) at(when string, ev bridge.Event) {
+	s.t.Helper()
+	s.now = clock(when)
+	next, effects := bridge.Step(&s.rules, s.rec, ev, s.now)
+	if d, worth := bridge.DecisionOf(&s.rec, &next, ev, effects, s.now); worth {
+		s.decisions = append(s.decisions, d)
+	}
+	s.rec = next
+}
+
+func (s *script) push(when, pair string) {
+	s.at(when, bridge.TeamsPushed{Pair: presence.ParsePairString(pair), Arrived: clock(when)})
+}
+
+func (s *script) read(when, pair string) {
+	s.at(when, bridge.TeamsRead{Pair: presence.ParsePairString(pair), Epoch: s.rec.TeamsEpoch()})
+}
+
+func (s *script) teamsAnswers(when string, o bridge.Outcome) {
+	s.at(when, bridge.TeamsAnswered{ID: s.rec.Teams.Write.ID, Outcome: o})
+}
+
+func (s *script) timer(when string, kind bridge.TimerKind, id presence.EndpointID) {
+	s.at(when, bridge.TimerFired{Timer: bridge.TimerRef{Kind: kind, Endpoint: id}})
+}
+
+func kindOf(status string) presence.Kind {
+	switch status {
+	case "In a call", "Busy":
+		return presence.KindBusy
+	case "Do not disturb":
+		return presence.KindDND
+	case "Away":
+		return presence.KindAway
+	}
+	return presence.KindAvailable
+}
+
+func (s *script) state(line presence.Line, status string) pbx.State {
+	st := presence.Status{Name: status, Kind: kindOf(status)}
+	ep := s.rec.Endpoint(desk)
+	if s.version == 0 || !ep.ShownStatus().Same(st) {
+		s.version++
+	}
+	return pbx.State{Line: line, Status: st, Version: s.version, ChangedBy: pbx.AuthorUser, ChangedAt: time.Unix(int64(s.version), 0)}
+}
+
+func (s *script) phone(when string, line presence.Line, status string) {
+	s.at(when, bridge.EndpointSeen{Endpoint: desk, State: s.state(line, status), Arrived: clock(when)})
+}
+
+func (s *script) phoneAnswers(when string, o bridge.Outcome) {
+	ep := s.rec.Endpoint(desk)
+	ev := bridge.EndpointAnswered{Endpoint: desk, ID: ep.Write.ID, Outcome: o}
+	if o == bridge.Answered {
+		s.version++
+		ev.State = pbx.State{Line: ep.Line, Status: ep.Write.Status, Version: s.version, ChangedBy: pbx.AuthorSelf, ChangedAt: time.Unix(int64(s.version), 0)}
+	}
+	s.at(when, ev)
+}
+
+// settleTeams lets a write to Teams be answered, shown and confirmed.
+func (s *script) settleTeams(answered, settled, shown string) {
+	s.teamsAnswers(answered, bridge.Answered)
+	s.timer(settled, bridge.TimerSettle, presence.EndpointID{})
+	s.push(settled, shown)
+}
+
+func (s *script) input(now, at string) Input {
+	in := Input{
+		Now: clock(now), Zone: berlin, Name: "Anna Adler <anna@contoso.example>", Account: "contoso", History: 24 * time.Hour,
+		Coverage: []string{"pushed", "through the subscription of presence1@contoso.example"}, States: s.rec.States(), Decisions: s.decisions,
+		Labels: map[string]string{"pbx.main.7": "phone 1007 on main"},
+	}
+	if at != "" {
+		in.At = clock(at)
+	}
+	return in
+}
+
+// golden compares an explanation with a file.
+func golden(t *testing.T, name string, in Input) Explanation {
+	t.Helper()
+	e := Explain(in)
+	file := filepath.Join("testdata", name+".txt")
+	if *update {
+		require.NoError(t, os.WriteFile(file, []byte(e.Text), 0o600))
+	}
+	want, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.Equal(t, string(want), e.Text)
+	return e
+}
+
+// A phone call from 10:12 to 10:20, renewed on the way.
+func phoneCall(t *testing.T) *script {
+	s := newScript(t)
+	s.phone("10:11:58", presence.LineRinging, "Available")
+	s.phone("10:12:03", presence.LineInCall, "Available")
+	s.settleTeams("10:12:04", "10:12:09", "Busy/InACall")
+	s.timer("10:14:30", bridge.TimerRenew, presence.EndpointID{})
+	s.teamsAnswers("10:14:31", bridge.Answered)
+	s.timer("10:14:36", bridge.TimerSettle, presence.EndpointID{})
+	s.timer("10:17:00", bridge.TimerRenew, presence.EndpointID{})
+	s.teamsAnswers("10:17:01", bridge.Answered)
+	s.timer("10:17:06", bridge.TimerSettle, presence.EndpointID{})
+	s.phone("10:20:00", presence.LineIdle, "Available")
+	s.teamsAnswers("10:20:01", bridge.Answered)
+	s.timer("10:20:06", bridge.TimerSettle, presence.EndpointID{})
+	s.read("10:20:06", "Available")
+	return s
+}
+
+func TestWhyBusyAtAQuarterPastTen(t *testing.T) {
+	s := phoneCall(t)
+	e := golden(t, "busy-because-of-a-phone-call", s.input("11:30:00", "10:15:00"))
+	require.Contains(t, e.Text, "Teams showed Busy (in a call), since 10:12:09")
+	require.Contains(t, e.Text, "The bridge put Busy (in a call) there at 10:12:03, because phone 1007 on main was in a call.")
+	golden(t, "after-the-call", s.input("11:30:00", ""))
+}
+
+func TestWhyThePhoneShowedACall(t *testing.T) {
+	s := newScript(t)
+	s.push("10:10:00", "Busy/InACall")
+	s.phoneAnswers("10:10:00", bridge.Answered)
+	s.timer("10:10:01", bridge.TimerSettle, desk)
+	s.timer("10:10:03", bridge.TimerHold, desk)
+	e := golden(t, "phone-shows-a-teams-call", s.input("10:15:00", ""))
+	require.Contains(t, e.Text, "because Teams showed Busy (in a call)")
+	require.Contains(t, e.Text, "the person's own status, “Available”, comes back")
+
+	s.phone("10:16:00", presence.LineIdle, "Away")
+	s.read("10:16:01", "Busy/InACall")
+	e = golden(t, "picked-by-hand", s.input("10:20:00", ""))
+	require.Contains(t, e.Text, "The person chose this by hand at 10:16:00, over “In a call”")
+}
+
+func TestMaskedByDoNotDisturb(t *testing.T) {
+	s := newScript(t)
+	s.push("09:30:00", "DoNotDisturb")
+	s.phoneAnswers("09:30:00", bridge.Answered)
+	s.phone("10:12:00", presence.LineInCall, "Do not disturb")
+	s.teamsAnswers("10:12:01", bridge.Answered)
+	s.timer("10:12:06", bridge.TimerSettle, presence.EndpointID{})
+	e := golden(t, "masked", s.input("10:15:00", ""))
+	require.Contains(t, e.Text, "It does not show: the person's own Do not disturb outranks it, since 10:12:06.")
+}
+
+func TestWaitingForAnUnansweredWrite(t *testing.T) {
+	s := newScript(t)
+	s.phone("10:12:00", presence.LineInCall, "Available")
+	s.teamsAnswers("10:12:10", bridge.Unanswered)
+	e := golden(t, "unanswered", s.input("10:12:20", ""))
+	require.Contains(t, e.Waiting[0], "was not answered and may still take effect")
+	s.timer("10:12:40", bridge.TimerDeadline, presence.EndpointID{})
+	s.at("10:12:41", bridge.Recovered{})
+	s.at("10:12:42", bridge.EndpointUnseen{Endpoint: desk})
+	golden(t, "taken-over", s.input("10:12:50", ""))
+}
+
+func TestWithoutHistory(t *testing.T) {
+	s := newScript(t)
+	s.phone("10:12:03", presence.LineInCall, "Available")
+	s.settleTeams("10:12:04", "10:12:09", "Busy/InACall")
+	in := s.input("10:15:00", "10:13:00")
+	in.Decisions, in.History = nil, 0
+	e := golden(t, "no-history", in)
+	require.Contains(t, e.Text, "history: 0")
+	require.Contains(t, e.Text, "not at 10:13:00")
+	require.Contains(t, e.Text, "because phone 1007 on main was in a call")
+	require.Empty(t, e.Chain)
+}
+
+func TestOptedOut(t *testing.T) {
+	s := phoneCall(t)
+	in := s.input("11:00:00", "")
+	in.Excluded = true
+	e := golden(t, "opted-out", in)
+	require.Empty(t, e.Chain)
+	require.Empty(t, e.Sides)
+	require.NotContains(t, e.Text, "Available")
+}
+
+func TestBeforeAnythingWasRecorded(t *testing.T) {
+	s := phoneCall(t)
+	in := s.input("11:00:00", "10:12:00")
+	in.Decisions = in.Decisions[4:] // the ringing and what was before are gone
+	e := golden(t, "before-the-first-record", in)
+	require.Equal(t, presence.LineRinging, e.Sides[1].State.Line, "what the first thing changed")
+	require.Contains(t, e.Text, "The first thing that is recorded came later, at 10:12:03")
+
+	in.At = clock("11:00:00").Add(-30 * time.Hour)
+	require.Contains(t, Explain(in).Text, "The history goes back to 11:00:00 only")
+	in.Decisions, in.At = nil, clock("10:12:00")
+	require.Contains(t, Explain(in).Text, "Nothing was recorded about this person in that time")
+}
+
+func TestRenewalsAreOneEntry(t *testing.T) {
+	s := phoneCall(t)
+	in := s.input("11:00:00", "")
+	in.Since = clock("10:00:00")
+	e := Explain(in)
+	n := 0
+	for _, entry := range e.Chain {
+		if strings.Contains(entry.Text, "prolonged") {
+			n++
+			require.Contains(t, entry.Text, "2 times")
+			require.Equal(t, clock("10:17:00").UTC(), entry.At)
+		}
+		require.False(t, entry.At.Before(in.Since))
+	}
+	require.Equal(t, 1, n)
+}
+
+// Every sentence that can be made from any prefix of a history is a sentence.
+func TestEveryMomentCanBeExplained(t *testing.T) {
+	s := phoneCall(t)
+	for n := range s.decisions {
+		in := s.input("11:00:00", "")
+		in.Decisions, in.States = s.decisions[:n+1], s.decisions[n].Sides
+		for _, at := range []time.Time{{}, s.decisions[n].At, s.decisions[n].At.Add(-time.Millisecond)} {
+			in.At = at
+			e := Explain(in)
+			for _, side := range e.Sides {
+				for _, line := range side.Sentences {
+					require.Regexp(t, `^[A-Z“].*\.$`, line)
+					require.NotContains(t, line, "0001")
+					require.NotContains(t, line, "%!")
+				}
+			}
+			for _, entry := range e.Chain {
+				require.Regexp(t, `^[A-Z“].*\.$`, entry.Text, fmt.Sprint(entry.Event))
+			}
+		}
+	}
+}
