@@ -114,6 +114,8 @@ func layers() []struct{ from, to []string } {
 		{[]string{"bridge"}, []string{"bridge/policy", "bridge/pbx"}},
 		{[]string{"bridge/policy", "bridge/pbx"}, nil},
 		{[]string{"bridge/explore"}, []string{"bridge", "bridge/policy", "bridge/pbx"}},
+		{[]string{"bridge/explain"}, []string{"bridge"}},
+		{[]string{"bridge/scenario"}, nil},
 		{[]string{"bridge/bus", "bridge/keyring"}, nil},
 		{[]string{"bridge/directory"}, []string{"bridge/pbx"}},
 		{[]string{"bridge/teams"}, []string{"graph", "bridge"}},
