@@ -23,6 +23,12 @@ type User struct {
 	// UserType is Entra's userType: "Member", "Guest", or empty, which Entra uses for accounts that
 	// were synchronised long ago and which counts as a member.
 	UserType string `json:"user_type,omitempty"`
+	// Proxies are the person's further SMTP addresses (proxyAddresses), without the prefix.
+	Proxies []string `json:"proxies,omitempty"`
+	// Phones are telephone numbers as Entra holds them, business phones before the mobile one.
+	Phones []string `json:"phones,omitempty"`
+	// Extension is the value of the attribute in which the site keeps extensions.
+	Extension string `json:"extension,omitempty"`
 }
 
 // guest tells whether the account belongs to another tenant. Its presence lives there too.
@@ -30,6 +36,17 @@ func (u User) guest() bool { return strings.EqualFold(u.UserType, "Guest") }
 
 // Options steer [Match].
 type Options struct {
+	// Rules are tried in order for every endpoint that no override speaks of; the first one that finds
+	// somebody decides. nil: [DefaultRules].
+	Rules []Rule
+	// Overrides go before every rule.
+	Overrides []Override
+	// Region is the country whose numbers are written without a country code: ISO 3166, two letters. Empty: such
+	// numbers are not compared.
+	Region string
+	// Prefixes turn a PBX's short extensions into whole numbers, by the PBX's name: "+49301234" makes 201 the number
+	// +49301234201.
+	Prefixes map[string]string
 	// Exclude lists people who take no part: by object id, UPN or mail, case-insensitively. They
 	// stay members, marked Excluded, so that what was asserted for them before can be withdrawn.
 	Exclude []string
@@ -40,7 +57,8 @@ type Options struct {
 	// Unread names the PBXs that could not be listed. Their endpoints are taken from Last, so that a
 	// PBX which is away at the start costs nobody their endpoint.
 	Unread []string
-	// Last is the last known result, used for Unread only.
+	// Last is the last known result: for Unread, and so that a rename moves nothing. An endpoint that nobody has a
+	// claim to any more stays with whom it was matched before, if the PBX lists it as it did then.
 	Last []Member
 }
 
@@ -60,7 +78,17 @@ const (
 	ListedTwice      Reason = "listed_twice"     // one PBX lists the endpoint twice, differently
 	OnlyAmbiguous    Reason = "only_ambiguous"   // the person's endpoints are all ambiguous
 	ExcludedByConfig Reason = "excluded_by_config"
+	OverrideNobody   Reason = "override_nobody"  // an override says that the endpoint is nobody's
+	OverrideUnknown  Reason = "override_unknown" // an override names somebody whom the tenant does not have
 )
+
+// Reasons lists all reasons but the empty one.
+func Reasons() []Reason {
+	return []Reason{
+		NoEndpoint, NoMail, NoPerson, Guest, Disabled, SharedByPeople, SharedByPhones, ListedTwice, OnlyAmbiguous, ExcludedByConfig,
+		OverrideNobody, OverrideUnknown,
+	}
+}
 
 // Text is the reason in a sentence, with what a person can do about it.
 func (r Reason) Text() string {
@@ -68,17 +96,17 @@ func (r Reason) Text() string {
 	case ReasonNone:
 		return ""
 	case NoEndpoint:
-		return "no PBX lists an endpoint under this person's mail or user principal name; enter it on the PBX"
+		return "no PBX lists an endpoint with this person's address, extension or number; enter the mail address on the PBX, or name the endpoint in the overrides"
 	case NoMail:
-		return "the PBX has no mail address for this endpoint; enter the person's mail or user principal name"
+		return "the PBX has no mail address for this endpoint, and no other rule found a person; enter the person's mail or user principal name there"
 	case NoPerson:
-		return "nobody in Entra has this endpoint's mail address as mail or user principal name; correct it on the PBX"
+		return "nobody in Entra has this endpoint's mail address, extension or number; correct it on the PBX or in Entra, or name the person in the overrides"
 	case Guest:
 		return "the person is a guest, whose presence belongs to another tenant"
 	case Disabled:
 		return "the account is disabled in Entra"
 	case SharedByPeople:
-		return "several people have this mail address; make it unique in Entra or on the PBX"
+		return "several people have this address, extension or number; make it unique in Entra or on the PBX, or name the person in the overrides"
 	case SharedByPhones:
 		return "one PBX lists several endpoints under this person's addresses; leave the address with one of them"
 	case ListedTwice:
@@ -87,6 +115,10 @@ func (r Reason) Text() string {
 		return "all endpoints that could be this person's are ambiguous; see the list of ambiguous endpoints"
 	case ExcludedByConfig:
 		return "excluded by the configuration"
+	case OverrideNobody:
+		return "the overrides say that this endpoint is nobody's"
+	case OverrideUnknown:
+		return "the overrides name a person whom the tenant does not have; correct the line"
 	}
 	return string(r)
 }
@@ -98,8 +130,21 @@ type Member struct {
 	Mail      string                `json:"mail,omitempty"`
 	Name      string                `json:"name,omitempty"`
 	Endpoints []presence.EndpointID `json:"endpoints,omitempty"` // sorted
+	Matched   []Matched             `json:"matched,omitempty"`   // one per endpoint, in the same order
 	Excluded  bool                  `json:"excluded,omitempty"`
 	Reason    Reason                `json:"reason,omitempty"` // why excluded
+}
+
+// Matched tells how a member came to an endpoint.
+type Matched struct {
+	ID   presence.EndpointID `json:"id"`
+	Rule Rule                `json:"rule"`
+	// Kept: the rule does not find the person any more, who was renamed; see Options.Last.
+	Kept bool `json:"kept,omitempty"`
+	// What the PBX said then.
+	Mail      string `json:"mail,omitempty"`
+	Extension string `json:"extension,omitempty"`
+	Name      string `json:"name,omitempty"`
 }
 
 // Person is somebody without an endpoint.
@@ -118,6 +163,7 @@ type Endpoint struct {
 	Extension string              `json:"extension,omitempty"`
 	Name      string              `json:"name,omitempty"`
 	Reason    Reason              `json:"reason"`
+	Rule      Rule                `json:"rule,omitempty"` // that found several people
 	// Candidates are the object ids of the people it could belong to: several where it is ambiguous,
 	// the guest or the disabled account otherwise. Sorted.
 	Candidates []string `json:"candidates,omitempty"`
@@ -135,16 +181,19 @@ type Result struct {
 	Ambiguous []Endpoint
 	// UnusedExclusions are entries of Options.Exclude that name nobody: most likely a typing error.
 	UnusedExclusions []string
+	// UnusedOverrides are those of Options.Overrides whose endpoint no PBX that was listed has.
+	UnusedOverrides []Override
 }
 
 // Match joins the tenant's people with the users of each PBX (by the PBX's configured name). A PBX
-// user belongs to the one enabled person, no guest, whose mail or UPN equals its mail address,
-// whatever the casing. It keeps no reference to its arguments.
+// user belongs to the one enabled person, no guest, whom the first rule finds that finds anybody. It
+// keeps no reference to its arguments.
 func Match(entra []User, phones map[string][]pbx.User, opts Options) Result {
 	m := newMatcher(entra, opts)
 	for _, name := range sortedKeys(phones) {
 		m.matchPBX(name, phones[name])
 	}
+	m.keepRenamed()
 	m.keepUnread(phones)
 	return m.result()
 }
