@@ -48,6 +48,9 @@ type Config struct {
 	// CertificatePassword returns the password of a PKCS#12 file; nil means none.
 	CertificatePassword func() (string, error)
 
+	// UserAttribute is one of [UserAttributes], read with every user; empty for none.
+	UserAttribute string
+
 	// Cloud is the national cloud; the zero value is the global one.
 	Cloud Cloud
 	// Endpoints override the cloud's, for simulators and private gateways.

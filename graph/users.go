@@ -3,6 +3,9 @@ package graph
 import (
 	"context"
 	"encoding/json"
+	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/microsoftgraph/msgraph-sdk-go/users"
 )
@@ -19,6 +22,105 @@ type User struct {
 	UserType       string   `json:"userType"`
 	BusinessPhones []string `json:"businessPhones"`
 	MobilePhone    string   `json:"mobilePhone"`
+	// ProxyAddresses are all addresses with their type: "SMTP:" is the primary mail address, "smtp:" a further one
+	// (learn:api/resources/user).
+	ProxyAddresses []string `json:"proxyAddresses"`
+	// Attribute is the value of [Config.UserAttribute].
+	Attribute string `json:"-"`
+}
+
+// selectOfUsers is what is asked for of a user.
+func (c *Client) selectOfUsers() []string {
+	list := []string{"id", "userPrincipalName", "mail", "displayName", "accountEnabled", "userType", "businessPhones", "mobilePhone", "proxyAddresses"}
+	switch name := c.cfg.UserAttribute; {
+	case name == "":
+	case isExtensionAttribute(name):
+		list = append(list, extensionAttributes)
+	case !slices.Contains(list, name):
+		list = append(list, name)
+	}
+	return list
+}
+
+// extensionAttributes is the property that holds extensionAttribute1 to 15 (learn:api/resources/onpremisesextensionattributes).
+const extensionAttributes = "onPremisesExtensionAttributes"
+
+func isExtensionAttribute(name string) bool { return strings.HasPrefix(name, "extensionAttribute") }
+
+// UserAttributes lists what [Config.UserAttribute] can be.
+func UserAttributes() []string {
+	list := []string{"employeeId", "faxNumber", "officeLocation", "mobilePhone"}
+	for i := range 15 {
+		list = append(list, "extensionAttribute"+strconv.Itoa(i+1))
+	}
+	return list
+}
+
+// userProperties are a user's as Graph sent them: those that it left out are missing, and that is not the
+// same as null.
+type userProperties map[string]json.RawMessage
+
+// onto puts the properties that are there into u; null empties one. What cannot be read is left as it was.
+func (p userProperties) onto(u *User, attribute string) {
+	text := func(name string, to *string) {
+		raw, sent := p[name]
+		var s *string
+		if !sent || json.Unmarshal(raw, &s) != nil {
+			return
+		}
+		*to = ""
+		if s != nil {
+			*to = *s
+		}
+	}
+	list := func(name string, to *[]string) {
+		var l []string
+		if raw, sent := p[name]; sent && json.Unmarshal(raw, &l) == nil {
+			*to = l
+		}
+	}
+	text("id", &u.ID)
+	text("userPrincipalName", &u.UPN)
+	text("mail", &u.Mail)
+	text("displayName", &u.DisplayName)
+	text("userType", &u.UserType)
+	text("mobilePhone", &u.MobilePhone)
+	list("businessPhones", &u.BusinessPhones)
+	list("proxyAddresses", &u.ProxyAddresses)
+	var enabled *bool
+	if raw, sent := p["accountEnabled"]; sent && json.Unmarshal(raw, &enabled) == nil {
+		u.Enabled = enabled == nil || *enabled
+	}
+	switch {
+	case attribute == "":
+	case isExtensionAttribute(attribute):
+		var inner userProperties
+		if raw, sent := p[extensionAttributes]; sent && json.Unmarshal(raw, &inner) == nil {
+			u.Attribute = ""
+			inner.attribute(attribute, u)
+		}
+	default:
+		p.attribute(attribute, u)
+	}
+}
+
+// attribute reads the site's own attribute, which may be a text or a number.
+func (p userProperties) attribute(name string, u *User) {
+	raw, sent := p[name]
+	if !sent {
+		return
+	}
+	var v any
+	if json.Unmarshal(raw, &v) != nil {
+		return
+	}
+	u.Attribute = ""
+	switch v := v.(type) {
+	case string:
+		u.Attribute = v
+	case float64:
+		u.Attribute = strings.Trim(string(raw), " ")
+	}
 }
 
 // usersPage is how many users a page holds; Graph's own choice would be 100.
@@ -33,7 +135,7 @@ func (c *Client) Users(ctx context.Context, each func(User) error) error {
 	const op = "list users"
 	top := usersPage
 	config := &users.UsersRequestBuilderGetRequestConfiguration{QueryParameters: &users.UsersRequestBuilderGetQueryParameters{
-		Select: []string{"id", "userPrincipalName", "mail", "displayName", "accountEnabled", "userType", "businessPhones", "mobilePhone"},
+		Select: c.selectOfUsers(),
 		Top:    &top,
 	}}
 	builder := users.NewUsersRequestBuilderInternal(c.base(), c.adapter)
@@ -46,21 +148,19 @@ func (c *Client) Users(ctx context.Context, each func(User) error) error {
 			return err
 		}
 		var page struct {
-			Value []struct {
-				User
-				Enabled *bool `json:"accountEnabled"`
-			} `json:"value"`
+			Value []userProperties `json:"value"`
 			Next string `json:"@odata.nextLink"`
 		}
 		if err := tolerant(json.Unmarshal(body, &page)); err != nil {
 			return answerUnreadable(op)
 		}
-		for _, u := range page.Value {
-			u.User.Enabled = u.Enabled == nil || *u.Enabled
+		for _, p := range page.Value {
+			u := User{Enabled: true}
+			p.onto(&u, c.cfg.UserAttribute)
 			if u.ID == "" {
 				continue
 			}
-			if err := each(u.User); err != nil {
+			if err := each(u); err != nil {
 				return err
 			}
 		}
