@@ -226,7 +226,7 @@ func TestUsersAreListed(t *testing.T) {
 	require.False(t, list[1].Enabled)
 	require.Equal(t, 3, tn.requestCount())
 	q := tn.requests[0].URL.Query()
-	require.Equal(t, "id,userPrincipalName,mail,displayName,accountEnabled,userType,businessPhones,mobilePhone", q.Get("$select"))
+	require.Equal(t, "id,userPrincipalName,mail,displayName,accountEnabled,userType,businessPhones,mobilePhone,proxyAddresses", q.Get("$select"))
 	require.Equal(t, "999", q.Get("$top"))
 	require.Equal(t, "p20", tn.requests[2].URL.Query().Get("$skiptoken"))
 

@@ -149,7 +149,7 @@ func (c *Client) Users(ctx context.Context, each func(User) error) error {
 		}
 		var page struct {
 			Value []userProperties `json:"value"`
-			Next string `json:"@odata.nextLink"`
+			Next  string           `json:"@odata.nextLink"`
 		}
 		if err := tolerant(json.Unmarshal(body, &page)); err != nil {
 			return answerUnreadable(op)

@@ -26,7 +26,7 @@ type Config struct {
 	Certificates []*x509.Certificate // certificates registered for client assertions; more with RegisterCertificate
 	RedirectURIs []string            // redirect URIs of the app registration; empty: any is accepted
 
-	AppRoles []string // application permissions granted; default Presence.ReadWrite.All, User.Read.All, Application.Read.All
+	AppRoles []string // application permissions granted; default Presence.ReadWrite.All, User.Read.All, Application.Read.All, GroupMember.Read.All
 	Scopes   []string // delegated permissions granted; default Presence.Read.All, User.Read, offline_access, openid, profile, email
 
 	Domain   string   // domain of generated names; default "contoso.example"
@@ -68,8 +68,12 @@ type Person struct {
 	DisplayName    string   `json:"displayName"`
 	BusinessPhones []string `json:"businessPhones"`
 	UserType       string   `json:"userType"` // Member (default) or Guest
-	Disabled       bool     `json:"disabled"`
-	DirectoryRoles []string `json:"directoryRoles,omitempty"` // role template ids, the wids of delegated tokens
+	MobilePhone    string   `json:"mobilePhone,omitempty"`
+	ProxyAddresses []string `json:"proxyAddresses,omitempty"` // with "SMTP:" or "smtp:" before each
+	// Attributes are further properties by name: employeeId, and extensionAttribute1 to 15.
+	Attributes     map[string]string `json:"attributes,omitempty"`
+	Disabled       bool              `json:"disabled"`
+	DirectoryRoles []string          `json:"directoryRoles,omitempty"` // role template ids, the wids of delegated tokens
 }
 
 // GlobalAdministrator is the role template id of that role.
@@ -143,7 +147,7 @@ func (c Config) withDefaults(r *rand.Rand) (Config, error) {
 		c.SecretExpiry = time.Now().AddDate(1, 0, 0)
 	}
 	if c.AppRoles == nil {
-		c.AppRoles = []string{"Presence.ReadWrite.All", "User.Read.All", "Application.Read.All"}
+		c.AppRoles = []string{"Presence.ReadWrite.All", "User.Read.All", "Application.Read.All", "GroupMember.Read.All"}
 	}
 	if c.Scopes == nil {
 		c.Scopes = []string{"Presence.Read.All", "User.Read", "offline_access", "openid", "profile", "email"}

@@ -31,6 +31,8 @@ func (s *Sim) directoryRoutes(mux *http.ServeMux) {
 		return s.graph(operation{name: name, class: classDirectory, serve: serve, application: []string{"Application.Read.All", "Directory.Read.All"}})
 	}
 	mux.HandleFunc("GET /v1.0/users", users("listUsers", listCost, (*call).listUsers))
+	mux.HandleFunc("GET /v1.0/users/delta", users("listUserChanges", nil, (*call).listUserChanges))
+	s.groupRoutes(mux)
 	mux.HandleFunc("GET /v1.0/users/{id}", users("getUser", nil, (*call).getUser))
 	mux.HandleFunc("GET /v1.0/me", s.graph(operation{name: "getMe", class: classDirectory, delegated: []string{"User.Read", "User.Read.All"}, serve: (*call).getUser}))
 	mux.HandleFunc("GET /v1.0/applications", applications("listApplications", (*call).listApplications))
@@ -71,8 +73,22 @@ func (p *person) property(name string) any {
 		return !p.Disabled
 	case "userType":
 		return p.UserType
+	case "mobilePhone":
+		return orNull(p.MobilePhone)
+	case "proxyAddresses":
+		if p.ProxyAddresses == nil {
+			return []string{}
+		}
+		return p.ProxyAddresses
+	case "onPremisesExtensionAttributes":
+		out := map[string]any{}
+		for i := range 15 {
+			key := "extensionAttribute" + strconv.Itoa(i+1)
+			out[key] = orNull(p.Attributes[key])
+		}
+		return out
 	default:
-		return nil
+		return orNull(p.Attributes[name])
 	}
 }
 

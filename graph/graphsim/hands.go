@@ -3,6 +3,7 @@ package graphsim
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -169,7 +170,37 @@ func (s *Sim) UpdateUser(user string, f func(*Person)) error {
 		changed := p.Person
 		f(&changed)
 		changed.ID, changed.UPN = p.ID, p.UPN
+		s.world.edits.edit(p, changed)
 		p.Person = changed
 		return nil
 	})
+}
+
+// RenameUser gives a person another UPN; their id stays.
+func (s *Sim) RenameUser(user, upn string) error {
+	w := s.world
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	p := w.find(user)
+	switch {
+	case p == nil:
+		return unknownUser(user)
+	case upn == "" || w.byUPN[strings.ToLower(upn)] != nil:
+		return fmt.Errorf("graphsim: the UPN %q is empty or taken, give another", upn)
+	}
+	changed := p.Person
+	changed.UPN = upn
+	w.edits.edit(p, changed)
+	delete(w.byUPN, strings.ToLower(p.UPN))
+	p.UPN = upn
+	w.byUPN[strings.ToLower(upn)] = p
+	return nil
+}
+
+// ExpireDelta makes every link for changes that was handed out until now too old, as after seven days.
+func (s *Sim) ExpireDelta() {
+	s.world.mu.Lock()
+	defer s.world.mu.Unlock()
+	s.world.edits.last++
+	s.world.edits.oldest = s.world.edits.last
 }

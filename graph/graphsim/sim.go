@@ -24,6 +24,7 @@ type Sim struct {
 	draw    *dice
 	agenda  *agenda
 	world   *world
+	groups  groups
 	cruelty *cruelty
 	counts  *counts
 	budget  *budget

@@ -43,6 +43,7 @@ type world struct {
 	list     []*person          // guarded by mu; ascending by id
 	sequence uint64             // guarded by mu; of presence objects
 	order    int64              // guarded by mu; of changes of sessions
+	edits    edits              // guarded by mu; of the directory
 }
 
 // person is one user with everything that bears on their presence. Guarded by world.mu.
@@ -64,6 +65,8 @@ type person struct {
 	visible         Pair // what reads show: shown, but late
 	visibleSequence string
 	publications    []publication
+
+	edited map[string]uint64 // by property: the number of the edit that last changed it
 
 	wake time.Time // when the agenda looks at the person next; zero: never
 }
@@ -149,6 +152,7 @@ func (w *world) add(p Person, monitor bool) error {
 	w.byID[id], w.byUPN[upn] = n, n
 	at, _ := w.position(id)
 	w.list = slices.Insert(w.list, at, n)
+	w.edits.born(n)
 	return nil
 }
 
@@ -160,6 +164,7 @@ func (w *world) remove(user string) error {
 	if p == nil {
 		return unknownUser(user)
 	}
+	w.edits.gone(p.ID)
 	delete(w.byID, p.ID)
 	delete(w.byUPN, strings.ToLower(p.UPN))
 	if at, ok := w.position(p.ID); ok {
