@@ -45,7 +45,7 @@ func TestClientCredentials(t *testing.T) {
 	c := claims(t, x.appToken())
 	require.Equal(t, x.ClientID, c["appid"])
 	require.Equal(t, x.TenantID, c["tid"])
-	require.ElementsMatch(t, []any{"Presence.ReadWrite.All", "User.Read.All", "Application.Read.All"}, c["roles"])
+	require.ElementsMatch(t, []any{"Presence.ReadWrite.All", "User.Read.All", "Application.Read.All", "GroupMember.Read.All"}, c["roles"])
 	require.NotContains(t, c, "scp")
 
 	scope := x.GraphURL() + "/.default"
