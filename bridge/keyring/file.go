@@ -11,13 +11,14 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // makeByHand is the remedy for every file that cannot be used as a key.
 const makeByHand = "make one with: (umask 077; head -c 32 /dev/urandom | base64 > FILE)"
 
-// maxKeyFile is more than any key file has: base64 of 32 bytes is 44, and people add line ends.
-const maxKeyFile = 256
+// maxKeyFile is more than any key file has: base64 of 32 bytes is 44, and a file in rotation has a few lines.
+const maxKeyFile = 4096
 
 // A FileError says what is wrong with a key file and what to do about it.
 type FileError struct {
@@ -37,45 +38,59 @@ func (e *FileError) Error() string {
 
 func (e *FileError) Unwrap() error { return e.Err }
 
-// OpenOrCreate reads the master key from file. When the file does not exist and create is set, a
+// OpenOrCreate reads the master key, and older ones, from file. When the file does not exist and create is set, a
 // new key is made and is on the disk, whole, before OpenOrCreate returns; of two processes that do so
 // at once both get the same key. Every other trouble with the file is a [*FileError]: an
 // existing file is never replaced, because what was sealed under it would be lost.
+//
+// The Keyring reads the file again when it has changed. A file that can no longer be used leaves it with the keys it has.
 func OpenOrCreate(file string, create bool) (*Keyring, error) {
-	key, err := ReadKey(file)
+	r, err := readRing(file)
 	if create && errors.Is(err, fs.ErrNotExist) {
 		if err := createKey(file); err != nil {
 			return nil, err
 		}
-		key, err = ReadKey(file)
+		r, err = readRing(file)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return New(key)
+	k := &Keyring{file: file}
+	k.ring.Store(r)
+	return k, nil
 }
 
 // ReadKey reads a key of [KeySize] bytes, as base64 text, from a file that nobody but its owner may
-// read. It serves the master key and webhook_key_file alike. Errors are [*FileError]s.
+// read: the newest one, if there are several. It serves the master key and webhook_key_file alike. Errors are [*FileError]s.
 func ReadKey(file string) ([]byte, error) {
+	c, _, err := readFile(file)
+	if err != nil {
+		return nil, err
+	}
+	return c.keys[0], nil
+}
+
+// readFile reads a key file, and says which one it was.
+func readFile(file string) (content, stamp, error) {
 	// Without O_NONBLOCK a named pipe would hold the start up for ever.
 	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, openError(file, err)
+		return content{}, stamp{}, openError(file, err)
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return nil, openError(file, err)
+		return content{}, stamp{}, openError(file, err)
 	}
 	if err := checkMode(file, info, os.Geteuid()); err != nil {
-		return nil, err
+		return content{}, stamp{}, err
 	}
 	text, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
 	if err != nil {
-		return nil, openError(file, err)
+		return content{}, stamp{}, openError(file, err)
 	}
-	return parseKey(file, text)
+	c, err := parseFile(file, text)
+	return c, stampOf(info), err
 }
 
 func openError(file string, err error) error {
@@ -104,19 +119,64 @@ func checkMode(file string, info fs.FileInfo, euid int) error {
 	return nil
 }
 
-// parseKey reads the text of a key file: standard or URL-safe base64, padded or not, with any white
-// space around it. The contents never appear in an error.
-func parseKey(file string, text []byte) ([]byte, error) {
+// content is what a key file says.
+type content struct {
+	keys    [][]byte // newest first
+	webhook []webhookKey
+}
+
+// webhookKey is the key of clientStates that a retired master key gave, and until when it is accepted.
+type webhookKey struct {
+	key   []byte
+	until time.Time
+}
+
+// webhookWord begins the line of a [webhookKey].
+const webhookWord = "webhook"
+
+// parseFile reads the text of a key file: a key on each line, in standard or URL-safe base64, padded or not, with any
+// white space around it; empty lines and those that begin with # say nothing. The contents never appear in an error.
+func parseFile(file string, text []byte) (content, error) {
 	bad := func(problem string) error {
 		return &FileError{File: file, Problem: problem,
 			Remedy: "restore it from a backup; if nothing was ever sealed with it, " + makeByHand}
 	}
 	if len(text) > maxKeyFile {
-		return nil, bad(fmt.Sprintf("is longer than %d bytes, want base64 of %d bytes", maxKeyFile, KeySize))
+		return content{}, bad(fmt.Sprintf("is longer than %d bytes, want base64 of %d bytes", maxKeyFile, KeySize))
 	}
-	s := strings.TrimRight(strings.TrimSpace(string(text)), "=")
+	var c content
+	for line := range strings.Lines(string(text)) {
+		fields := strings.Fields(line)
+		if len(fields) == 0 || strings.HasPrefix(fields[0], "#") {
+			continue
+		}
+		if fields[0] == webhookWord {
+			w, problem := parseWebhook(fields)
+			if problem != "" {
+				return content{}, bad(problem)
+			}
+			c.webhook = append(c.webhook, w)
+			continue
+		}
+		key, problem := parseKey(strings.TrimSpace(line))
+		if problem != "" {
+			return content{}, bad(problem)
+		}
+		if key != nil {
+			c.keys = append(c.keys, key)
+		}
+	}
+	if len(c.keys) == 0 {
+		return content{}, bad("is empty")
+	}
+	return c, nil
+}
+
+// parseKey reads one key, or says what is wrong with it; nil for nothing but padding.
+func parseKey(text string) (key []byte, problem string) {
+	s := strings.TrimRight(text, "=")
 	if s == "" {
-		return nil, bad("is empty")
+		return nil, ""
 	}
 	enc := base64.RawStdEncoding
 	if strings.ContainsAny(s, "-_") {
@@ -124,12 +184,38 @@ func parseKey(file string, text []byte) ([]byte, error) {
 	}
 	key, err := enc.DecodeString(s)
 	if err != nil {
-		return nil, bad("is not base64 text")
+		return nil, "is not base64 text"
 	}
 	if len(key) != KeySize {
-		return nil, bad(fmt.Sprintf("holds %d bytes, want %d", len(key), KeySize))
+		return nil, fmt.Sprintf("holds %d bytes, want %d", len(key), KeySize)
 	}
-	return key, nil
+	return key, ""
+}
+
+func parseWebhook(fields []string) (w webhookKey, problem string) {
+	if len(fields) != 3 {
+		return w, "has a line webhook without key and time"
+	}
+	if w.key, problem = parseKey(fields[1]); problem != "" || w.key == nil {
+		return w, "has a line webhook without a key"
+	}
+	var err error
+	if w.until, err = time.Parse(time.RFC3339, fields[2]); err != nil {
+		return w, "has a line webhook without a time"
+	}
+	return w, ""
+}
+
+// text is the content as it stands in the file.
+func (c content) text() string {
+	var b strings.Builder
+	for _, key := range c.keys {
+		b.WriteString(encode(key) + "\n")
+	}
+	for _, w := range c.webhook {
+		b.WriteString(webhookWord + " " + encode(w.key) + " " + w.until.UTC().Format(time.RFC3339) + "\n")
+	}
+	return b.String()
 }
 
 // createKey writes a new random key beside file and links it into place, which fails when the file

@@ -113,7 +113,11 @@ func TestContents(t *testing.T) {
 		{"raw bytes", string(key), "is not base64"},
 		{"hex, which is base64 too", strings.Repeat("ab", 32), "holds 48 bytes, want 32"},
 		{"short", base64.StdEncoding.EncodeToString(key[:31]), "holds 31 bytes"},
-		{"two keys", std + "\n" + std, "is not base64"},
+		{"two keys on a line", std + std, "is not base64"},
+		{"rubbish below", std + "\nrub!bish", "is not base64"},
+		{"webhook without key", std + "\nwebhook\n", "without key and time"},
+		{"webhook without time", std + "\nwebhook " + std + " tomorrow\n", "without a time"},
+		{"webhook alone", "webhook " + std + " 2026-01-02T15:04:05Z", "is empty"},
 		{"huge", strings.Repeat("A", 1<<16), "is longer than"},
 	} {
 		file := writeKey(t, tt.text, 0o600)

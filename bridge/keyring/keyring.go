@@ -5,6 +5,14 @@
 // What is guaranteed: a sealed value opens only under the master key and with the context that it was
 // sealed for, unaltered to the last bit; keys of different purposes say nothing about one another.
 // What is not: a sealed value that was replaced by an older one, sealed under the same context, opens.
+//
+// # Rotation
+//
+// A key file holds the newest key on its first line, which seals, and after it older keys, which only open
+// what was sealed before. [AddKey] begins a rotation and [RetireKeys] ends it, once everything was sealed again.
+// A running bridge notices a changed file by itself: before it seals, and when a value names a key that it does not
+// have. What was derived from a retired key for clientStates stays in the file for [WebhookGrace], since Graph
+// goes on repeating the clientState of a subscription that was made before.
 package keyring
 
 import (
@@ -19,6 +27,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 )
 
 // KeySize is the length of the master key, and of every derived key, in bytes.
@@ -61,9 +70,24 @@ var (
 	ErrAltered = errors.New("keyring: sealed value was altered or belongs to another context")
 )
 
-// Keyring derives keys from one master key and seals values under it. It is safe for concurrent use,
-// and no format verb prints what is in it.
+// Keyring derives keys from the master key and seals values under it; what was sealed under an older key of the same
+// file opens too. It is safe for concurrent use, and no format verb prints what is in it.
 type Keyring struct {
+	file string // it is read again when it changes; "" for a key from elsewhere
+	ring atomic.Pointer[ring]
+	// looked is when the file was last looked at for the sake of a stranger's clientState, in Unix nanoseconds.
+	looked atomic.Int64
+}
+
+// ring is the content of a key file at one time. It is not changed.
+type ring struct {
+	keys    []*masterKey // newest first
+	webhook []webhookKey // of keys that are retired
+	stamp   stamp
+}
+
+// masterKey is one master key, ready for use.
+type masterKey struct {
 	prk  []byte // HKDF-Extract of the master key (RFC 5869 section 2.2)
 	id   [idSize]byte
 	aead cipher.AEAD
@@ -72,6 +96,16 @@ type Keyring struct {
 // New makes a Keyring of a master key of [KeySize] bytes, which it does not keep. Use
 // [OpenOrCreate] for one in a file.
 func New(master []byte) (*Keyring, error) {
+	key, err := newMasterKey(master)
+	if err != nil {
+		return nil, err
+	}
+	k := &Keyring{}
+	k.ring.Store(&ring{keys: []*masterKey{key}})
+	return k, nil
+}
+
+func newMasterKey(master []byte) (*masterKey, error) {
 	if len(master) != KeySize {
 		return nil, fmt.Errorf("keyring: master key has %d bytes, want %d", len(master), KeySize)
 	}
@@ -79,13 +113,13 @@ func New(master []byte) (*Keyring, error) {
 	if err != nil {
 		return nil, fmt.Errorf("keyring: extract: %w", err)
 	}
-	k := &Keyring{prk: prk}
+	k := &masterKey{prk: prk}
 	id, err := hkdf.Expand(sha256.New, prk, purposeKeyID, idSize)
 	if err != nil {
 		return nil, fmt.Errorf("keyring: derive the key id: %w", err)
 	}
 	copy(k.id[:], id)
-	block, err := aes.NewCipher(k.Derive(PurposeSeal))
+	block, err := aes.NewCipher(k.derive(PurposeSeal))
 	if err != nil {
 		return nil, fmt.Errorf("keyring: cipher: %w", err)
 	}
@@ -95,9 +129,14 @@ func New(master []byte) (*Keyring, error) {
 	return k, nil
 }
 
-// Derive returns the key of a purpose: [KeySize] bytes by HKDF-Expand with SHA-256 (RFC 5869 section
+// newest is the key that seals.
+func (r *ring) newest() *masterKey { return r.keys[0] }
+
+// Derive returns the newest key's key of a purpose: [KeySize] bytes by HKDF-Expand with SHA-256 (RFC 5869 section
 // 2.3), the purpose being its info. The same purpose always gives the same key.
-func (k *Keyring) Derive(purpose string) []byte {
+func (k *Keyring) Derive(purpose string) []byte { return k.ring.Load().newest().derive(purpose) }
+
+func (k *masterKey) derive(purpose string) []byte {
 	key, err := hkdf.Expand(sha256.New, k.prk, purpose, KeySize)
 	if err != nil {
 		// Expand fails for lengths above 255 hashes and, in FIPS mode, for short secrets: this
@@ -107,8 +146,20 @@ func (k *Keyring) Derive(purpose string) []byte {
 	return key
 }
 
-// ID names the master key in logs and errors, in 16 hex digits. It gives nothing of the key away.
-func (k *Keyring) ID() string { return hex.EncodeToString(k.id[:]) }
+// ID names the newest master key in logs and errors, in 16 hex digits. It gives nothing of the key away.
+func (k *Keyring) ID() string { return k.ring.Load().newest().String() }
+
+// IDs names all keys that open, the newest first.
+func (k *Keyring) IDs() []string {
+	var ids []string
+	for _, key := range k.ring.Load().keys {
+		ids = append(ids, key.String())
+	}
+	return ids
+}
+
+// String is the key's id.
+func (k *masterKey) String() string { return hex.EncodeToString(k.id[:]) }
 
 // Format prints the id alone, whatever the verb.
 func (k *Keyring) Format(s fmt.State, _ rune) {
@@ -126,31 +177,54 @@ func (k *Keyring) MarshalText() ([]byte, error) { return []byte(k.ID()), nil }
 // value is and whose (for example "monitor/contoso/<id>/refresh-token"). The context is not in
 // the result; [Keyring.Open] must be given the same. The result is [Overhead] bytes longer.
 func (k *Keyring) Seal(plaintext, context []byte) ([]byte, error) {
+	k.refresh()
+	key := k.ring.Load().newest()
 	out := make([]byte, headerSize+nonceSize, len(plaintext)+Overhead)
 	copy(out, magic)
-	copy(out[len(magic):], k.id[:])
+	copy(out[len(magic):], key.id[:])
 	nonce := out[headerSize:]
 	if _, err := rand.Read(nonce); err != nil {
 		return nil, fmt.Errorf("keyring: nonce: %w", err)
 	}
-	return k.aead.Seal(out, nonce, plaintext, bind(out[:headerSize], context)), nil
+	return key.aead.Seal(out, nonce, plaintext, bind(out[:headerSize], context)), nil
 }
 
-// Open returns what [Keyring.Seal] was given, if sealed was made under this master key for this
+// Open returns what [Keyring.Seal] was given, if sealed was made under one of the keys for this
 // context and nobody altered it; otherwise [ErrFormat], [ErrOtherKey] or [ErrAltered].
 func (k *Keyring) Open(sealed, context []byte) ([]byte, error) {
 	if len(sealed) < Overhead || string(sealed[:len(magic)]) != magic {
 		return nil, ErrFormat
 	}
 	header, rest := sealed[:headerSize], sealed[headerSize:]
-	if id := header[len(magic):]; !bytes.Equal(id, k.id[:]) {
+	id := header[len(magic):]
+	key := k.ring.Load().find(id)
+	if key == nil {
+		k.refresh() // another process may have begun a rotation
+		key = k.ring.Load().find(id)
+	}
+	if key == nil {
 		return nil, fmt.Errorf("%w: it names key %x, this is %s", ErrOtherKey, id, k.ID())
 	}
-	plaintext, err := k.aead.Open(nil, rest[:nonceSize], rest[nonceSize:], bind(header, context))
+	plaintext, err := key.aead.Open(nil, rest[:nonceSize], rest[nonceSize:], bind(header, context))
 	if err != nil {
 		return nil, ErrAltered
 	}
 	return plaintext, nil
+}
+
+// find is the key of an id, nil if there is none.
+func (r *ring) find(id []byte) *masterKey {
+	for _, key := range r.keys {
+		if bytes.Equal(id, key.id[:]) {
+			return key
+		}
+	}
+	return nil
+}
+
+// Newest tells whether a sealed value was sealed under the newest key.
+func (k *Keyring) Newest(sealed []byte) bool {
+	return len(sealed) >= headerSize && bytes.Equal(sealed[len(magic):headerSize], k.ring.Load().newest().id[:])
 }
 
 // bind makes the additional data of header and context. The length in front keeps the two apart,

@@ -123,14 +123,14 @@ func TestOpenNamesTheOtherKey(t *testing.T) {
 	require.ErrorContains(t, err, other.ID())
 
 	// With the id forged it is still the wrong key.
-	copy(sealed[len(magic):], other.id[:])
+	copy(sealed[len(magic):], other.ring.Load().newest().id[:])
 	_, err = other.Open(sealed, nil)
 	require.ErrorIs(t, err, ErrAltered)
 }
 
 func TestNothingPrintsTheKey(t *testing.T) {
 	k := testRing(t, 0xAB)
-	secrets := []string{"abababab", "171 171", hex.EncodeToString(k.prk)[:16], fmt.Sprint(k.prk[:4])[1:8]}
+	secrets := []string{"abababab", "171 171", hex.EncodeToString(k.ring.Load().newest().prk)[:16], fmt.Sprint(k.ring.Load().newest().prk[:4])[1:8]}
 	var log bytes.Buffer
 	slog.New(slog.NewJSONHandler(&log, nil)).Info("k", "key", k)
 	slog.New(slog.NewTextHandler(&log, nil)).Info("k", "key", k)
