@@ -286,7 +286,7 @@ func vet(upn string, a Authorization) ending {
 
 // authorized stores a sign-in. A subscription of the same application goes on.
 func (mo *monitor) authorized(ctx context.Context, a Authorization) error {
-	sealed, err := mo.m.cfg.Sealer.Seal([]byte(a.RefreshToken), mo.sealContext("refresh-token"))
+	sealed, err := mo.m.cfg.Sealer.Seal([]byte(a.RefreshToken), mo.sealContext(sealedToken))
 	if err != nil {
 		return fmt.Errorf("seal the refresh token: %w", err)
 	}

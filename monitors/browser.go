@@ -34,7 +34,7 @@ func (m *Manager) newBrowserFlow(ctx context.Context, mo *monitor, method Method
 	if err != nil {
 		return nil, fmt.Errorf("monitors: encode a sign-in: %w", err)
 	}
-	sealed, err := m.cfg.Sealer.Seal(plain, mo.sealContext("sign-in"))
+	sealed, err := m.cfg.Sealer.Seal(plain, mo.sealContext(sealedSignIn))
 	if err != nil {
 		return nil, fmt.Errorf("monitors: seal a sign-in: %w", err)
 	}
@@ -151,7 +151,7 @@ func (mo *monitor) openSignIn(p *pendingSignIn) (SignIn, error) {
 		return SignIn{}, &AuthError{State: FlowFailed, Text: text, Err: err}
 	}
 	var s SignIn
-	plain, err := mo.m.cfg.Sealer.Open(p.Sealed, mo.sealContext("sign-in"))
+	plain, err := mo.m.cfg.Sealer.Open(p.Sealed, mo.sealContext(sealedSignIn))
 	if err == nil {
 		err = json.Unmarshal(plain, &s)
 	}

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 	"time"
 )
 
@@ -21,9 +22,13 @@ const (
 	certificateBits = 2048
 	// certificateLife is long because nobody checks it: neither issuer nor expiry matter to Graph (same page).
 	certificateLife = 5 * 365 * 24 * time.Hour
-	// certificatesKept is the present certificate and the one before, which notifications may still cite.
-	certificatesKept = 2
-	certificatesKey  = "certificates"
+	// certificateRenewal is how long before its end a certificate is replaced.
+	certificateRenewal = 30 * 24 * time.Hour
+	// certificateGrace is how long a certificate is kept that no subscription names any more: Graph tries to deliver a
+	// notification for 4 h (learn:change-notifications-delivery-webhooks).
+	certificateGrace  = 5 * time.Hour
+	certificatesEvery = 20 * time.Minute
+	certificatesKey   = "certificates"
 )
 
 // certificates is the stored form: the last one is used for new subscriptions.
@@ -36,38 +41,184 @@ type certificate struct {
 	DER     []byte    `json:"der"`
 	Key     []byte    `json:"key"` // PKCS#8, sealed
 	Created time.Time `json:"created"`
+	// Unused is since when no subscription names it; zero for the present one, and while one does.
+	Unused time.Time `json:"unused,omitzero"`
 
-	private *rsa.PrivateKey
+	private *rsa.PrivateKey // nil: no key of ours opens it
+}
+
+// ends is when the certificate expires, as it says itself. Nothing depends on it but its replacement.
+func (c certificate) ends() time.Time {
+	parsed, err := x509.ParseCertificate(c.DER)
+	if err != nil {
+		return c.Created.Add(certificateLife)
+	}
+	return parsed.NotAfter
 }
 
 // loadCertificates reads the account's certificates, and makes the first one. A certificate whose key
-// cannot be opened (another master key) is of no use and left out.
+// cannot be opened (another master key) is of no use, but stays stored: its key may be back later.
 func (m *Manager) loadCertificates(ctx context.Context) error {
+	m.certStore.Lock()
+	defer m.certStore.Unlock()
 	for try := 0; ; try++ {
 		certs, rev, err := m.storedCertificates(ctx)
 		if err != nil {
 			return err
 		}
-		if len(certs) > 0 {
+		if present(certs).private != nil {
 			m.useCertificates(certs)
 			return nil
 		}
-		err = m.addCertificate(ctx, nil, rev)
+		err = m.addCertificate(ctx, certs, rev)
 		if err == nil || !errors.Is(err, ErrConflict) || try == 3 {
 			return err
 		}
 	}
 }
 
-// RotateCertificate makes a new encryption certificate for new subscriptions. The one before stays, for
-// what is still encrypted under it; an older one goes. Existing subscriptions keep theirs until they are
-// made anew.
-func (m *Manager) RotateCertificate(ctx context.Context) error {
+// CertificateRotation says what follows from [Manager.RotateCertificate].
+type CertificateRotation struct {
+	ID            string    // of the new certificate
+	Subscriptions int       // that are to be made anew with it
+	Until         time.Time // by when they are, unless Graph refuses
+}
+
+// RotateCertificate makes a new encryption certificate for new subscriptions. Existing ones are made anew with it,
+// spread over [Config].RotateOver. The certificates before go on decrypting until no subscription names them, and
+// as long after that as Graph may repeat a notification.
+func (m *Manager) RotateCertificate(ctx context.Context) (CertificateRotation, error) {
+	m.certStore.Lock()
+	defer m.certStore.Unlock()
+	certs, rev, err := m.storedCertificates(ctx)
+	if err != nil {
+		return CertificateRotation{}, err
+	}
+	if err := m.addCertificate(ctx, certs, rev); err != nil {
+		return CertificateRotation{}, err
+	}
+	n, until := m.outdate()
+	return CertificateRotation{ID: m.certificate().ID, Subscriptions: n, Until: until}, nil
+}
+
+// keepCertificates replaces the certificate before it expires, has subscriptions with an older one made anew, and
+// forgets those that nothing needs any more.
+func (m *Manager) keepCertificates(ctx context.Context) error {
+	for failures := 0; ; {
+		wait := certificatesEvery
+		if err := m.tendCertificates(ctx, time.Now()); err != nil && ctx.Err() == nil {
+			failures++
+			wait = backoff(failures, firstPause, certificatesEvery)
+			m.log.Warn("the encryption certificates could not be looked after", "error", err, "retry_in", wait.String())
+		} else {
+			failures = 0
+		}
+		m.outdate()
+		if !sleep(ctx, wait) {
+			return nil
+		}
+	}
+}
+
+func (m *Manager) tendCertificates(ctx context.Context, now time.Time) error {
+	m.certStore.Lock()
+	defer m.certStore.Unlock()
 	certs, rev, err := m.storedCertificates(ctx)
 	if err != nil {
 		return err
 	}
-	return m.addCertificate(ctx, certs, rev)
+	if last := present(certs); last.private == nil || last.ends().Sub(now) < certificateRenewal {
+		return m.addCertificate(ctx, certs, rev)
+	}
+	kept, changed := m.tidyCertificates(certs, now)
+	if !changed {
+		m.useCertificates(certs)
+		return nil
+	}
+	return m.storeCertificates(ctx, kept, rev)
+}
+
+// tidyCertificates notes since when a certificate is not used, and leaves out those for which that is long enough.
+func (m *Manager) tidyCertificates(certs []certificate, now time.Time) (kept []certificate, changed bool) {
+	used := m.usedCertificates()
+	used[present(certs).ID] = true
+	for _, c := range certs {
+		switch {
+		case used[c.ID]:
+			changed = changed || !c.Unused.IsZero()
+			c.Unused = time.Time{}
+		case c.Unused.IsZero():
+			c.Unused, changed = now, true
+		case now.Sub(c.Unused) >= certificateGrace:
+			m.log.Info("forgot an encryption certificate that nothing uses", "certificate", c.ID)
+			changed = true
+			continue
+		}
+		kept = append(kept, c)
+	}
+	return kept, changed
+}
+
+// usedCertificates are those that subscriptions name, or may name.
+func (m *Manager) usedCertificates() map[string]bool {
+	m.mu.Lock()
+	all := slices.Concat(m.active(), m.retired)
+	m.mu.Unlock()
+	used := map[string]bool{}
+	for _, mo := range all {
+		mo.mu.Lock()
+		if s := mo.rec.Subscription; s != nil {
+			used[s.Certificate] = true
+		}
+		if a := mo.rec.Asked; a != nil {
+			used[a.Certificate] = true
+		}
+		mo.mu.Unlock()
+	}
+	return used
+}
+
+// outdate plans when the subscriptions are made anew that name an older certificate, or whose clientState was made
+// with an older key: one after the other. It returns how many are waiting, and for how long.
+func (m *Manager) outdate() (waiting int, until time.Time) {
+	certificate, now := m.certificate().ID, time.Now()
+	var old []*monitor
+	for _, mo := range m.active() {
+		if mo.outdated(certificate) {
+			old = append(old, mo)
+		}
+	}
+	for i, mo := range old {
+		mo.mu.Lock()
+		if mo.rotateAt.IsZero() {
+			mo.rotateAt = now.Add(m.cfg.RotateOver * time.Duration(i) / time.Duration(len(old)))
+			mo.wake()
+		}
+		if mo.rotateAt.After(until) {
+			until = mo.rotateAt
+		}
+		mo.mu.Unlock()
+	}
+	return len(old), until
+}
+
+// outdated tells whether the monitor's subscription was made before a rotation.
+func (mo *monitor) outdated(certificate string) bool {
+	mo.mu.Lock()
+	s := mo.rec.Subscription
+	mo.mu.Unlock()
+	if s == nil {
+		return false
+	}
+	if s.Certificate != certificate {
+		return true
+	}
+	current := mo.m.cfg.CurrentClientState
+	if current == nil {
+		return false
+	}
+	state, err := mo.m.cfg.Sealer.Open(s.ClientState, mo.sealContext(sealedClientState))
+	return err == nil && !current(string(state))
 }
 
 func (m *Manager) storedCertificates(ctx context.Context) ([]certificate, uint64, error) {
@@ -83,15 +234,30 @@ func (m *Manager) storedCertificates(ctx context.Context) ([]certificate, uint64
 		m.log.Error("stored encryption certificates cannot be read, a new one is made", "error", err)
 		return nil, e.Revision, nil
 	}
-	var usable []certificate
-	for _, c := range stored.Certificates {
-		if c.private, err = m.openKey(c); err != nil {
-			m.log.Error("an encryption certificate's key cannot be opened, it is given up", "certificate", c.ID, "error", err)
+	m.certMu.Lock()
+	opened := m.certs
+	m.certMu.Unlock()
+	for i := range stored.Certificates {
+		c := &stored.Certificates[i]
+		if at := slices.IndexFunc(opened, func(o certificate) bool { return o.ID == c.ID && o.private != nil }); at >= 0 {
+			c.private = opened[at].private // the id is a digest of the certificate
 			continue
 		}
-		usable = append(usable, c)
+		if c.private, err = m.openKey(*c); err != nil {
+			m.log.Error("an encryption certificate's key cannot be opened", "certificate", c.ID, "error", err)
+		}
 	}
-	return usable, e.Revision, nil
+	return stored.Certificates, e.Revision, nil
+}
+
+// present is the newest certificate that can be used; the zero one if there is none.
+func present(certs []certificate) certificate {
+	for _, c := range slices.Backward(certs) {
+		if c.private != nil {
+			return c
+		}
+	}
+	return certificate{}
 }
 
 func (m *Manager) openKey(c certificate) (*rsa.PrivateKey, error) {
@@ -110,25 +276,30 @@ func (m *Manager) openKey(c certificate) (*rsa.PrivateKey, error) {
 	return private, nil
 }
 
-func (m *Manager) certificateContext(id string) []byte {
-	return []byte("monitors/" + m.cfg.Account + "/certificate/" + id)
-}
+func (m *Manager) certificateContext(id string) []byte { return certificateContext(m.cfg.Account, id) }
 
 func (m *Manager) addCertificate(ctx context.Context, certs []certificate, rev uint64) error {
 	c, err := m.makeCertificate()
 	if err != nil {
 		return fmt.Errorf("monitors: make an encryption certificate: %w", err)
 	}
-	certs = append(certs, c)
-	certs = certs[max(0, len(certs)-certificatesKept):]
+	if err := m.storeCertificates(ctx, append(certs, c), rev); err != nil {
+		return err
+	}
+	m.log.Info("made an encryption certificate", "certificate", c.ID)
+	return nil
+}
+
+func (m *Manager) storeCertificates(ctx context.Context, certs []certificate, rev uint64) error {
+	x := resealer{sealer: m.cfg.Sealer, account: m.cfg.Account}
+	x.certificates(certs)
 	value, err := json.Marshal(certificates{Certificates: certs})
 	if err != nil {
 		return fmt.Errorf("monitors: encode the encryption certificates: %w", err)
 	}
 	if _, err := m.cfg.Store.Put(ctx, m.cfg.Account, certificatesKey, value, rev); err != nil {
-		return fmt.Errorf("monitors: store an encryption certificate: %w", err)
+		return fmt.Errorf("monitors: store the encryption certificates: %w", err)
 	}
-	m.log.Info("made an encryption certificate", "certificate", c.ID)
 	m.useCertificates(certs)
 	return nil
 }
@@ -162,7 +333,14 @@ func (m *Manager) makeCertificate() (certificate, error) {
 	return c, err
 }
 
+// useCertificates takes over what is stored. Whoever decrypts has the keys before a subscription is asked for with them.
 func (m *Manager) useCertificates(certs []certificate) {
+	m.certMu.Lock()
+	same := slices.EqualFunc(m.certs, certs, func(a, b certificate) bool { return a.ID == b.ID && (a.private != nil) == (b.private != nil) })
+	m.certMu.Unlock()
+	if tell := m.cfg.OnCertificates; tell != nil && !same {
+		tell(decryptionKeys(certs))
+	}
 	m.certMu.Lock()
 	defer m.certMu.Unlock()
 	m.certs = certs
@@ -179,9 +357,15 @@ type DecryptionKey struct {
 func (m *Manager) DecryptionKeys() map[string]DecryptionKey {
 	m.certMu.Lock()
 	defer m.certMu.Unlock()
-	out := make(map[string]DecryptionKey, len(m.certs))
-	for _, c := range m.certs {
-		out[c.ID] = DecryptionKey{Certificate: c.DER, Private: c.private}
+	return decryptionKeys(m.certs)
+}
+
+func decryptionKeys(certs []certificate) map[string]DecryptionKey {
+	out := make(map[string]DecryptionKey, len(certs))
+	for _, c := range certs {
+		if c.private != nil {
+			out[c.ID] = DecryptionKey{Certificate: c.DER, Private: c.private}
+		}
 	}
 	return out
 }
@@ -190,20 +374,12 @@ func (m *Manager) DecryptionKeys() map[string]DecryptionKey {
 func (m *Manager) certificate() certificate {
 	m.certMu.Lock()
 	defer m.certMu.Unlock()
-	if len(m.certs) == 0 {
-		return certificate{}
-	}
-	return m.certs[len(m.certs)-1]
+	return present(m.certs)
 }
 
 // decrypts tells whether notifications under this certificate can be read.
 func (m *Manager) decrypts(id string) bool {
 	m.certMu.Lock()
 	defer m.certMu.Unlock()
-	for _, c := range m.certs {
-		if c.ID == id {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(m.certs, func(c certificate) bool { return c.ID == id && c.private != nil })
 }

@@ -228,4 +228,6 @@ type Store interface {
 type Sealer interface {
 	Seal(plaintext, context []byte) ([]byte, error)
 	Open(sealed, context []byte) ([]byte, error)
+	// Newest tells whether a sealed value was sealed under the newest key.
+	Newest(sealed []byte) bool
 }

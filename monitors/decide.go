@@ -28,6 +28,7 @@ type view struct {
 	Silent     bool      // it swallows notifications
 	ChangeDue  time.Time // when it should watch the wanted list; zero: it does
 	RenewAt    time.Time
+	RotateAt   time.Time // when one from before a rotation is made anew; zero: it is not one
 	RetryAt    time.Time // pause after a failure; zero: none
 	Challenge  bool
 	Check      bool
@@ -65,19 +66,22 @@ func decideSubscription(v view, now time.Time) (action, time.Time) {
 		return decideRenewal(v, now)
 	case v.Unreadable, v.OtherShard, v.Silent:
 		return actRecreate, time.Time{}
-	case !v.ChangeDue.IsZero() && !now.Before(v.ChangeDue):
+	case due(v.ChangeDue, now), due(v.RotateAt, now):
 		return actRecreate, time.Time{}
 	}
 	act, wake := decideRenewal(v, now)
 	if act == actNone {
-		wake = earliest(v.ChangeDue, wake)
+		wake = earliest(v.ChangeDue, v.RotateAt, wake)
 	}
 	return act, wake
 }
 
 func decideRenewal(v view, now time.Time) (action, time.Time) {
-	if v.Check || v.Challenge || !v.RenewAt.IsZero() && !now.Before(v.RenewAt) {
+	if v.Check || v.Challenge || due(v.RenewAt, now) {
 		return actRenew, time.Time{}
 	}
 	return actNone, earliest(v.RenewAt, v.Expires)
 }
+
+// due tells whether a time has come, if one is set.
+func due(at, now time.Time) bool { return !at.IsZero() && !now.Before(at) }

@@ -337,6 +337,9 @@ type shelf struct {
 	rev     uint64
 	fault   fault
 	away    bool
+	// left: so many more writes, then the process is dead. lastLands: one more is carried out, and not answered.
+	left      *int
+	lastLands bool
 }
 
 func newShelf() *shelf { return &shelf{entries: map[string]Entry{}} }
@@ -347,11 +350,21 @@ func (s *shelf) Put(_ context.Context, account, key string, value []byte, revisi
 	if s.away {
 		return 0, errNet
 	}
+	dies := s.left != nil && *s.left <= 0
+	if dies && !s.lastLands {
+		return 0, errNet
+	}
 	k := account + "." + key
 	if s.entries[k].Revision != revision {
 		return 0, fmt.Errorf("put: %w", ErrConflict)
 	}
 	var err error
+	if s.left != nil {
+		*s.left--
+	}
+	if dies {
+		s.lastLands, err = false, errNet
+	}
 	if s.fault.times > 0 {
 		s.fault.times--
 		if err = s.fault.err; !s.fault.landed {

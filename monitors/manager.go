@@ -36,6 +36,12 @@ type Config struct {
 	// NewSignInState makes the state that a browser brings back from a sign-in. nil: monitors can only be
 	// authorised by device code.
 	NewSignInState func() (string, error)
+	// CurrentClientState tells whether a clientState was made with the present key. Subscriptions with another one are
+	// made anew, spread over RotateOver. nil: all are.
+	CurrentClientState func(state string) bool
+	// OnCertificates is told the account's encryption certificates whenever they change, before a subscription
+	// uses a new one. It is called once at a time. nil: ask [Manager.DecryptionKeys].
+	OnCertificates func(map[string]DecryptionKey)
 	// SignInTime is how long a sign-in by redirect may take, LinkTime how long a link can be used that is
 	// sent to somebody else. Default 15 min and 24 h.
 	SignInTime, LinkTime time.Duration
@@ -57,6 +63,9 @@ type Config struct {
 	// LeaveDelay is how long a subscription goes on watching somebody who left or opted out, if no
 	// joiner makes it anew before. What it brings about them is ignored. Default 1 h.
 	LeaveDelay time.Duration
+	// RotateOver is the time over which subscriptions are made anew after a rotation of the encryption certificate, or
+	// of the key of clientStates. Default 1 h.
+	RotateOver time.Duration
 
 	Log     *slog.Logger          // default: discard
 	Metrics prometheus.Registerer // default: none
@@ -68,7 +77,7 @@ func (c *Config) defaults() {
 		or    time.Duration
 	}{
 		{&c.SweepInterval, time.Minute}, {&c.PolledInterval, 15 * time.Second}, {&c.Lease, 5 * time.Minute},
-		{&c.JoinDelay, 2 * time.Minute}, {&c.LeaveDelay, time.Hour},
+		{&c.JoinDelay, 2 * time.Minute}, {&c.LeaveDelay, time.Hour}, {&c.RotateOver, time.Hour},
 		{&c.SignInTime, 15 * time.Minute}, {&c.LinkTime, 24 * time.Hour},
 	} {
 		if *d.value <= 0 {
@@ -148,8 +157,9 @@ type Manager struct {
 	joins    chan *monitor // to Run, which has them run
 	changing sync.Mutex    // held while a monitor is added or removed; before mu
 
-	certMu sync.Mutex
-	certs  []certificate
+	certStore sync.Mutex // held while the stored certificates are changed; before certMu
+	certMu    sync.Mutex
+	certs     []certificate
 }
 
 // plan is what the last assignment came to, for coverage and metrics.
@@ -275,6 +285,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	}
 	g.Go(func() error { return m.sweep.run(running) })
 	g.Go(func() error { return m.keys.run(running) })
+	g.Go(func() error { return m.keepCertificates(running) })
 	err := g.Wait()
 	m.mu.Lock()
 	m.running = nil

@@ -571,26 +571,6 @@ func TestMasterKeyReplaced(t *testing.T) {
 	})
 }
 
-func TestRotateCertificate(t *testing.T) {
-	bubble(t, 1, func(t *testing.T, w *world) {
-		w.start()
-		w.m.SetMembers(people(0, 5))
-		w.authorize(0)
-		old := w.graph.sub(owner(0)).CertificateID
-		require.NoError(t, w.m.RotateCertificate(t.Context()))
-		require.Len(t, w.m.DecryptionKeys(), 2)
-		w.pass(time.Hour)
-		require.Equal(t, old, w.graph.sub(owner(0)).CertificateID, "an existing subscription keeps its certificate")
-		w.m.SetMembers(people(0, 6))
-		w.pass(3 * time.Minute)
-		require.NotEqual(t, old, w.graph.sub(owner(0)).CertificateID)
-		w.stop()
-		w.start()
-		require.Len(t, w.m.DecryptionKeys(), 2)
-		require.Contains(t, w.m.DecryptionKeys(), old)
-	})
-}
-
 func TestNothingSecretLeaves(t *testing.T) {
 	bubble(t, 1, func(t *testing.T, w *world) {
 		w.start()

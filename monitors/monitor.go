@@ -49,6 +49,7 @@ type monitor struct {
 	failures  int
 	retryAt   time.Time
 	renewAt   time.Time
+	rotateAt  time.Time // when its subscription, made before a rotation, is made anew; zero: it is not
 	challenge bool
 	check     bool // look at once whether the subscription is still there
 	problem   Problem
@@ -311,7 +312,7 @@ func (mo *monitor) view() view {
 		State: mo.rec.State, HasToken: len(mo.rec.Token) > 0,
 		Want: len(mo.want) > 0, Subscribed: mo.rec.Subscription != nil,
 		Hold: !mo.m.known.Load(), Bequeathed: mo.bequeathed, OtherShard: mo.wantShard != mo.rec.Shard, Silent: mo.hearing.silent,
-		RetryAt: mo.retryAt, RenewAt: mo.renewAt, Challenge: mo.challenge, Check: mo.check,
+		RetryAt: mo.retryAt, RenewAt: mo.renewAt, RotateAt: mo.rotateAt, Challenge: mo.challenge, Check: mo.check,
 	}
 	if s := mo.rec.Subscription; s != nil {
 		v.Expires = s.Expires

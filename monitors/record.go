@@ -100,6 +100,7 @@ func (mo *monitor) flush(ctx context.Context) error {
 			mo.mu.Unlock()
 			return nil
 		}
+		mo.freshen()
 		value, err := json.Marshal(mo.rec)
 		mo.mu.Unlock()
 		if err != nil {
@@ -147,10 +148,8 @@ func (mo *monitor) reload(ctx context.Context) error {
 	return nil
 }
 
-// sealContext binds a sealed value to its place, so that it opens nowhere else.
-func (mo *monitor) sealContext(what string) []byte {
-	return []byte("monitors/" + mo.m.cfg.Account + "/" + mo.id + "/" + what)
-}
+// sealContext binds a sealed value to its place.
+func (mo *monitor) sealContext(what string) []byte { return sealContext(mo.m.cfg.Account, mo.id, what) }
 
 // LoadRefreshToken opens the monitor's refresh token, for [TokenStore]. One that was sealed under another
 // master key is as good as none: somebody has to sign in again.
@@ -161,7 +160,7 @@ func (mo *monitor) LoadRefreshToken(context.Context) (string, error) {
 	if len(sealed) == 0 {
 		return "", nil
 	}
-	token, err := mo.m.cfg.Sealer.Open(sealed, mo.sealContext("refresh-token"))
+	token, err := mo.m.cfg.Sealer.Open(sealed, mo.sealContext(sealedToken))
 	if err != nil {
 		mo.m.log.Error("a monitor's stored sign-in cannot be opened", "monitor", mo.id, "error", err)
 		return "", nil
@@ -173,7 +172,7 @@ func (mo *monitor) LoadRefreshToken(context.Context) (string, error) {
 // fails, it is used all the same and stored later; the token before it stays valid
 // (learn: entra refresh-tokens), so that a crash in between costs nothing.
 func (mo *monitor) SaveRefreshToken(ctx context.Context, token string) error {
-	sealed, err := mo.m.cfg.Sealer.Seal([]byte(token), mo.sealContext("refresh-token"))
+	sealed, err := mo.m.cfg.Sealer.Seal([]byte(token), mo.sealContext(sealedToken))
 	if err != nil {
 		return fmt.Errorf("monitors: seal a refresh token: %w", err)
 	}

@@ -15,7 +15,7 @@ func (mo *monitor) create(ctx context.Context) error {
 	if err != nil || len(ask.Members) == 0 { // everybody left just now
 		return err
 	}
-	state, err := mo.m.cfg.Sealer.Open(ask.ClientState, mo.sealContext("client-state"))
+	state, err := mo.m.cfg.Sealer.Open(ask.ClientState, mo.sealContext(sealedClientState))
 	if err != nil {
 		return fmt.Errorf("open a client state: %w", err)
 	}
@@ -53,7 +53,7 @@ func (mo *monitor) ask(ctx context.Context) (asked, string, []byte, error) {
 		return asked{}, "", nil, nil
 	}
 	if before != nil && before.Certificate == cert.ID && slices.Equal(before.Members, want) {
-		if _, err := mo.m.cfg.Sealer.Open(before.ClientState, mo.sealContext("client-state")); err == nil {
+		if _, err := mo.m.cfg.Sealer.Open(before.ClientState, mo.sealContext(sealedClientState)); err == nil {
 			return *before, shardID, cert.DER, nil
 		}
 	}
@@ -61,7 +61,7 @@ func (mo *monitor) ask(ctx context.Context) (asked, string, []byte, error) {
 	if err != nil {
 		return asked{}, "", nil, fmt.Errorf("make a client state: %w", err)
 	}
-	sealed, err := mo.m.cfg.Sealer.Seal([]byte(state), mo.sealContext("client-state"))
+	sealed, err := mo.m.cfg.Sealer.Seal([]byte(state), mo.sealContext(sealedClientState))
 	if err != nil {
 		return asked{}, "", nil, fmt.Errorf("seal a client state: %w", err)
 	}
@@ -95,6 +95,7 @@ func (mo *monitor) settled(now time.Time) {
 	mo.challenge, mo.check = false, false
 	if s := mo.rec.Subscription; s == nil || s.Created.Equal(now) {
 		mo.hearing.silent, mo.hearing.pushes, mo.hearing.misses = false, 0, 0
+		mo.rotateAt = time.Time{}
 	}
 	mo.planRenewal()
 	mo.compare(now)
