@@ -20,7 +20,7 @@ func (a *account) inspect(body []byte) findings {
 		switch {
 		case h.ClientState == "":
 			absent++
-		case h.ClientState == last || a.verifier.check(h.ClientState):
+		case h.ClientState == last || a.made(h.ClientState):
 			last = h.ClientState
 			f.genuine++
 			f.rich = f.rich || h.HasEncryptedContent
@@ -31,4 +31,20 @@ func (a *account) inspect(body []byte) findings {
 	})
 	a.meters.items(f.genuine, forged, absent)
 	return f
+}
+
+// made tells whether a clientState is one of the account's, whichever of the keys made it.
+func (a *account) made(state string) bool {
+	if a.verifier.check(state) {
+		return true
+	}
+	if a.keys == nil || len(state) != clientStateLen {
+		return false
+	}
+	for _, key := range a.keys() {
+		if CheckClientState(key, a.name, state) {
+			return true
+		}
+	}
+	return false
 }

@@ -62,6 +62,9 @@ type Config struct {
 	Accounts []string
 	// Key is what clientState is derived with: [KeySize] bytes.
 	Key []byte
+	// Keys are all keys whose clientStates are accepted, asked for when one does not fit Key: after a rotation, Graph goes
+	// on repeating what older keys made. nil: Key alone.
+	Keys func() [][]byte
 	// Store takes the bodies.
 	Store Store
 	// MaxBody is the longest body accepted, in bytes; a longer one is a 413. Default 8 MiB: the
@@ -113,6 +116,7 @@ type account struct {
 	name     string
 	known    bool
 	verifier *verifier
+	keys     func() [][]byte // further keys, nil for none
 	meters   *meters
 }
 
@@ -136,7 +140,7 @@ func New(cfg Config) (*Receiver, error) {
 		if r.accounts[name] != nil {
 			return nil, fmt.Errorf("webhook: account name %q stands twice", name)
 		}
-		r.accounts[name] = &account{name: name, known: true, verifier: newVerifier(cfg.Key, name), meters: m.account(name)}
+		r.accounts[name] = &account{name: name, known: true, verifier: newVerifier(cfg.Key, name), keys: cfg.Keys, meters: m.account(name)}
 	}
 	nobodys := make([]byte, KeySize)
 	if _, err := rand.Read(nobodys); err != nil {

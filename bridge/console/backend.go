@@ -35,6 +35,10 @@ type Backend interface {
 	// RenewMonitor has a monitor take up a new secret or another application. Where its sign-in is not
 	// accepted with that, it begins one like Authorize.
 	RenewMonitor(ctx context.Context, account, upn string, method api.Method) (api.Authorization, error)
+	// Reseal has every stored secret sealed again under the newest master key, after the key file was changed.
+	Reseal(ctx context.Context) (api.Resealed, error)
+	// RotateCertificate makes a new encryption certificate for an account's subscriptions.
+	RotateCertificate(ctx context.Context, account string) (api.CertificateRotation, error)
 	// Authorization says how a sign-in stands: at once, or, while it is pending, when it no longer
 	// is, or after wait, or when ctx ends, whichever comes first; in none of these cases is that
 	// an error.

@@ -128,6 +128,8 @@ func (c *Console) routes() *echo.Echo {
 	a.POST("/accounts/:account/monitors/:upn/renew", c.renewMonitor)
 	a.POST("/accounts/:account/monitors/:upn/authorize", c.authorize)
 	a.GET("/accounts/:account/authorizations/:id", c.getAuthorization)
+	a.POST("/accounts/:account/certificate/rotate", c.rotateCertificate)
+	a.POST("/keys/reseal", c.reseal)
 	a.POST("/accounts/:account/resync", c.resyncAccount)
 	a.POST("/resync", c.resyncAll)
 	a.GET("/jobs", c.listJobs)

@@ -178,6 +178,14 @@ func (b *memBackend) RenewMonitor(_ context.Context, account, upn string, method
 	return api.Authorization{ID: "renewed", Account: account, UPN: m.UPN, Method: cmp.Or(method, api.ByDeviceCode), State: api.AuthorizationDone, Message: "accepted"}, err
 }
 
+func (b *memBackend) Reseal(context.Context) (api.Resealed, error) {
+	return api.Resealed{Key: "0123456789abcdef", Values: 3, Resealed: 2}, nil
+}
+
+func (b *memBackend) RotateCertificate(_ context.Context, account string) (api.CertificateRotation, error) {
+	return api.CertificateRotation{CertificateID: account + "-1", Subscriptions: 2, Until: when}, b.account(account)
+}
+
 func (b *memBackend) Authorization(ctx context.Context, _, id string, wait time.Duration) (api.Authorization, error) {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()

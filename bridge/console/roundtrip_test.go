@@ -103,6 +103,22 @@ func TestClientAuthorizes(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 }
 
+func TestClientRotatesKeys(t *testing.T) {
+	k := newKit(t, nil)
+	c, ctx := newClient(t, k), t.Context()
+	done, err := c.Reseal(ctx)
+	require.NoError(t, err)
+	require.Equal(t, api.Resealed{Key: "0123456789abcdef", Values: 3, Resealed: 2}, done)
+	rotated, err := c.RotateCertificate(ctx, "contoso")
+	require.NoError(t, err)
+	require.Equal(t, 2, rotated.Subscriptions)
+	_, err = c.RotateCertificate(ctx, "nobody")
+	require.True(t, client.IsNotFound(err))
+	require.False(t, client.IsUnavailable(err))
+	read[api.Resealed](t, k.call(t, http.MethodPost, "/api/v1/keys/reseal", ""), http.StatusOK)
+	read[api.CertificateRotation](t, k.call(t, http.MethodPost, "/api/v1/accounts/contoso/certificate/rotate", ""), http.StatusOK)
+}
+
 func TestClientChangesMonitors(t *testing.T) {
 	k := newKit(t, nil)
 	c, ctx := newClient(t, k), t.Context()

@@ -43,6 +43,8 @@ var ErrUnknown = errors.New("signin: unknown state")
 type Config struct {
 	// Key is what states are signed with: the receiver's own. At least 16 bytes.
 	Key []byte
+	// Keys are all keys whose states are accepted: a link that was sent before a rotation is good still. nil: Key alone.
+	Keys func() [][]byte
 	// Finish hands the answer to the owner of the account. It returns soon after ctx ends.
 	Finish func(ctx context.Context, account string, a Answer) (Outcome, error)
 	// Patience bounds Finish. Default 10 s.
@@ -76,7 +78,7 @@ type callback struct{ cfg Config }
 func (c *callback) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	a := Answer{State: q.Get("state"), Code: q.Get("code"), Error: cut(q.Get("error")), Description: cut(q.Get("error_description"))}
-	account, ours := Account(c.cfg.Key, a.State)
+	account, ours := c.account(a.State)
 	switch {
 	case !ours:
 		show(w, http.StatusBadRequest, page{Title: "This is no sign-in of ours",
@@ -108,3 +110,17 @@ func (c *callback) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func cut(s string) string { return s[:min(len(s), maxText)] }
+
+// account is the account that a state names, whichever of the keys made it.
+func (c *callback) account(state string) (string, bool) {
+	account, ours := Account(c.cfg.Key, state)
+	if ours || c.cfg.Keys == nil {
+		return account, ours
+	}
+	for _, key := range c.cfg.Keys() {
+		if account, ours = Account(key, state); ours {
+			return account, true
+		}
+	}
+	return "", false
+}

@@ -35,6 +35,12 @@ func IsNotFound(err error) bool {
 	return errors.As(err, &e) && e.Status == http.StatusNotFound
 }
 
+// IsUnavailable tells whether the same may work later.
+func IsUnavailable(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Status == http.StatusServiceUnavailable
+}
+
 // RunningJob returns the id of the job that a resync was refused for.
 func RunningJob(err error) (id string, ok bool) {
 	var e *Error

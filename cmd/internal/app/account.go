@@ -142,9 +142,15 @@ func (a *account) buildMonitors() error {
 	a.monitors, err = monitors.New(monitors.Config{
 		Account: a.name, Monitors: a.cfg.MonitorUPNs(), Graph: wire.Graph(a.graph), Store: wire.Store(a.app.bus.Bucket(bus.Monitors)),
 		Sealer: a.app.keys, Sink: sink{a}, TenantID: a.cfg.Graph.TenantID, ClientID: a.cfg.Graph.ClientID,
-		PublicURL:       a.app.opts.Config.PublicURL,
-		NewClientState:  func() (string, error) { return webhook.NewClientState(a.app.webhook, a.name) },
-		NewSignInState:  func() (string, error) { return signin.NewState(a.app.webhook, a.name) },
+		PublicURL:          a.app.opts.Config.PublicURL,
+		NewClientState:     func() (string, error) { return webhook.NewClientState(a.app.webhookKey(), a.name) },
+		NewSignInState:     func() (string, error) { return signin.NewState(a.app.webhookKey(), a.name) },
+		CurrentClientState: func(s string) bool { return webhook.CheckClientState(a.app.webhookKey(), a.name, s) },
+		OnCertificates: func(keys map[string]monitors.DecryptionKey) {
+			if err := a.setCertificates(keys); err != nil {
+				a.log.Error("the encryption certificates cannot be used", "error", err)
+			}
+		},
 		NoSubscriptions: !a.graph.Cloud().Subscriptions, SweepInterval: a.cfg.Sweep.Interval,
 		PolledInterval: a.cfg.Sweep.PolledInterval, Lease: a.cfg.Lease, PushesReported: true, Log: a.app.log, Metrics: a.app.registry,
 	})
@@ -176,7 +182,7 @@ func (a *account) buildDecoder() error {
 	a.decoder, err = notify.New(notify.Config{
 		Account: a.name, TenantID: a.cfg.Graph.TenantID, Audiences: []string{a.cfg.Graph.ClientID}, Issuers: issuers,
 		Keys: keys, Certificates: a.certs, Pool: a.app.pool, Log: a.app.log, Metrics: a.app.registry,
-		CheckClientState: func(s string) bool { return webhook.CheckClientState(a.app.webhook, a.name, s) },
+		CheckClientState: func(s string) bool { return a.app.ourClientState(a.name, s) },
 	})
 	return err
 }
@@ -232,6 +238,7 @@ func (a *account) run(ctx context.Context) error {
 		return a.dir.run(ctx)
 	})
 	g.Go(func() error { return a.monitors.Run(ctx) })
+	g.Go(func() error { a.resumeRotation(ctx); return nil })
 	g.Go(func() error { return a.intake(ctx) })
 	g.Go(func() error { return a.resyncs.run(ctx) })
 	return g.Wait()

@@ -57,10 +57,11 @@ type App struct {
 	registry *prometheus.Registry
 	bus      *bus.Bus
 	keys     *keyring.Keyring // nil without the engine role
-	webhook  []byte           // the key of clientState
-	pool     *notify.Pool
-	accounts map[string]*account
-	token    string
+	// webhookKeys are the keys of clientState: the newest, which makes them, then older ones that are accepted.
+	webhookKeys func() [][]byte
+	pool        *notify.Pool
+	accounts    map[string]*account
+	token       string
 
 	webhookLn, adminLn net.Listener
 	cancel             context.CancelFunc
@@ -114,11 +115,9 @@ func (a *App) open(ctx context.Context) error {
 		return err
 	}
 	cfg := a.opts.Config
-	b, err := bus.Open(ctx, bus.Config{
-		URL: cfg.NATS.URL, CredentialsFile: cfg.NATS.CredentialsFile, CAFile: cfg.NATS.CAFile,
-		Sync: bus.Sync(cfg.NATS.Sync), MaxStore: int64(cfg.NATS.MaxStore), MinFree: floor(cfg.NATS.MinFree),
-		DataDir: cfg.DataDir, History: cfg.History, Log: a.log, Metrics: a.registry,
-	})
+	busCfg := busConfig(cfg, a.log)
+	busCfg.Metrics = a.registry
+	b, err := bus.Open(ctx, busCfg)
 	if err != nil {
 		return err
 	}
@@ -161,14 +160,14 @@ func (a *App) openKeys() error {
 			return err
 		}
 		a.keys = keys
-		a.webhook = keys.Derive(keyring.PurposeWebhook)
+		a.webhookKeys = keys.WebhookKeys
 	}
 	if cfg.WebhookKeyFile != "" && (a.has(config.RoleEngine) || a.has(config.RoleWebhook)) {
-		key, err := keyring.ReadKey(cfg.WebhookKeyFile)
+		keys, err := keyring.OpenKeys(cfg.WebhookKeyFile)
 		if err != nil {
 			return err
 		}
-		a.webhook = key
+		a.webhookKeys = keys.All
 	}
 	if !a.has(config.RoleConsole) {
 		return nil
@@ -237,13 +236,13 @@ func (a *App) newReceiver() (*webhook.Receiver, error) {
 	for i := range cfg.Accounts {
 		names = append(names, cfg.Accounts[i].Name)
 	}
-	callback, err := signin.New(signin.Config{Key: a.webhook, Finish: (&backend{app: a}).finishSignIn, Log: a.log})
+	callback, err := signin.New(signin.Config{Key: a.webhookKey(), Keys: a.webhookKeys, Finish: (&backend{app: a}).finishSignIn, Log: a.log})
 	if err != nil {
 		return nil, err
 	}
 	return webhook.New(webhook.Config{
 		Routes:   []webhook.Route{{Method: http.MethodGet, Path: signin.Path, Handler: callback}},
-		Accounts: names, Key: a.webhook, Store: a.bus, MaxBody: int64(cfg.Webhook.MaxBody), Deadline: cfg.Webhook.Deadline,
+		Accounts: names, Key: a.webhookKey(), Keys: a.webhookKeys, Store: a.bus, MaxBody: int64(cfg.Webhook.MaxBody), Deadline: cfg.Webhook.Deadline,
 		MaxInFlight:     max(webhook.DefaultMaxInFlight, int64(cfg.Webhook.MaxBody)),
 		CertificateFile: cfg.TLS.CertificateFile, KeyFile: cfg.TLS.KeyFile, Log: a.log, Metrics: a.registry,
 	})

@@ -34,6 +34,9 @@ type reply struct {
 	Monitor       *api.Monitor       `json:"monitor,omitempty"`
 	Authorization *api.Authorization `json:"authorization,omitempty"`
 	Resync        *resyncState       `json:"resync,omitempty"`
+
+	Resealed    *api.Resealed            `json:"resealed,omitempty"`
+	Certificate *api.CertificateRotation `json:"certificate,omitempty"`
 }
 
 // replyError is an error on its way back; its kind decides about the status that the caller sees.
@@ -108,6 +111,10 @@ func (a *account) carryOut(ctx context.Context, c command) (reply, error) {
 		return a.finishSignIn(ctx, c.Answer)
 	case "authorization":
 		return a.awaitAuthorization(ctx, c)
+	case "reseal", "reseal_all":
+		return a.reseal(ctx, c.Op == "reseal_all")
+	case "rotate_certificate":
+		return a.rotateCertificate(ctx)
 	case "resync":
 		st, err := a.resyncs.start(c.Key)
 		return reply{Resync: st}, err

@@ -107,7 +107,7 @@ func withClientState(t *testing.T, a *App, body []byte, account string) string {
 
 func clientState(t *testing.T, a *App, account string) string {
 	t.Helper()
-	state, err := webhook.NewClientState(a.webhook, account)
+	state, err := webhook.NewClientState(a.webhookKey(), account)
 	require.NoError(t, err)
 	return state
 }

@@ -157,8 +157,8 @@ func TestNothingSecretComesOut(t *testing.T) {
 	key, err := os.ReadFile(filepath.Join(dir, "data", "master.key"))
 	require.NoError(t, err)
 	secrets["the master key"] = strings.TrimSpace(string(key))
-	secrets["the key of clientState"] = base64.StdEncoding.EncodeToString(a.webhook)
-	secrets["the key of clientState in hex"] = hex.EncodeToString(a.webhook)
+	secrets["the key of clientState"] = base64.StdEncoding.EncodeToString(a.webhookKey())
+	secrets["the key of clientState in hex"] = hex.EncodeToString(a.webhookKey())
 	require.Contains(t, log.String(), "level=DEBUG")
 	for name, secret := range secrets {
 		require.Greater(t, len(secret), 15, name)
