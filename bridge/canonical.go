@@ -36,6 +36,7 @@ func (r *Record) Canonical() Record {
 		t.Write.ID, t.Write.Started = CanonicalWriteID, time.Time{}
 	}
 	canonicalWithdrawn(t.Withdrawn)
+	t.Would.canonical()
 	pending(&t.Timers.Settle, &t.Timers.Deadline, &t.Timers.Renew, &t.Timers.Lapse, &t.Timers.WokenEnd,
 		&t.Timers.Forget, &t.Timers.Retry, &t.Timers.Flips, &t.Timers.Contest)
 	for i := range c.Endpoints {
@@ -44,6 +45,7 @@ func (r *Record) Canonical() Record {
 		if ep.Assertion != nil {
 			ep.Assertion.Since = time.Time{}
 		}
+		ep.Would.canonical()
 		if ep.Override != nil {
 			ep.Override.Since = time.Time{}
 		}
@@ -98,6 +100,7 @@ func (r *Record) AppendKey(b []byte) []byte {
 		b = appendFlags(b, w.Waiting)
 		b = appendTimes(b, w.Started)
 	}
+	b = t.Would.appendKey(b)
 	b = appendNumbers(b, uint64(len(t.Withdrawn)))
 	for _, w := range t.Withdrawn {
 		b = appendPairs(b, w.Value)
@@ -134,7 +137,22 @@ func (ep *EndpointSide) appendKey(b []byte) []byte {
 		b = appendFlags(b, o.Pending)
 		b = appendTimes(b, o.Since)
 	}
+	return ep.Would.appendKey(b)
+}
+
+func (w *WouldBe) appendKey(b []byte) []byte {
+	b = appendFlags(b, w != nil)
+	if w != nil {
+		b = appendWords(b, w.Value)
+		b = appendTimes(b, w.Since)
+	}
 	return b
+}
+
+func (w *WouldBe) canonical() {
+	if w != nil {
+		w.Since = time.Time{}
+	}
 }
 
 func appendWords(b []byte, words ...string) []byte {

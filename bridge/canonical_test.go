@@ -18,9 +18,9 @@ func full() Record {
 	return Record{
 		Member: "m",
 		Teams: TeamsSide{
-			OrganicState: OrganicSeen, Assertion: &TeamsAssertion{}, Write: &TeamsWrite{}, Withdrawn: []Withdrawn{{}},
+			OrganicState: OrganicSeen, Assertion: &TeamsAssertion{}, Write: &TeamsWrite{}, Withdrawn: []Withdrawn{{}}, Would: &WouldBe{},
 		},
-		Endpoints: []EndpointSide{{Assertion: &EndpointAssertion{}, Write: &EndpointWrite{}, Override: &Override{}}},
+		Endpoints: []EndpointSide{{Assertion: &EndpointAssertion{}, Write: &EndpointWrite{}, Override: &Override{}, Would: &WouldBe{}}},
 	}
 }
 

@@ -58,6 +58,12 @@ const (
 	DoRead    = "read"
 	DoWait    = "wait" // for the write budget
 	DoForget  = "forget"
+	// An account that only observes: what would have been asked for.
+	DoWouldSet     = doWould + DoSet
+	DoWouldClear   = doWould + DoClear
+	DoWouldRestore = doWould + DoRestore
+
+	doWould = "would_"
 )
 
 // DecidedEffect is something that was asked for.
@@ -249,6 +255,8 @@ func decidedEffect(next *Record, eff Effect, now time.Time) DecidedEffect {
 		return d
 	case ForgetMember:
 		return DecidedEffect{Do: DoForget}
+	case Withheld:
+		return DecidedEffect{Do: doWould + eff.Do, Side: eff.Side, Value: eff.Value}
 	}
 	return DecidedEffect{Do: DoWait}
 }

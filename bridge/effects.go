@@ -30,6 +30,8 @@ func (l *loop) carryOut(c *cell, member string, eff Effect) {
 		if p := e.pacers[eff.Side]; p != nil {
 			p.await(member, eff.Kind)
 		}
+	case Withheld:
+		e.metrics.withheld.WithLabelValues(eff.label()).Inc()
 	case ForgetMember:
 		l.forget(c, member)
 	}

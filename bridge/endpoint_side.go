@@ -148,6 +148,9 @@ func (s *step) foldOwn(ep *EndpointSide, st pbx.State, first bool) {
 	if ep.Assertion != nil {
 		return // resolve decides, once the write is answered or waited out
 	}
+	if s.observedOwn(ep, st.Status) {
+		return
+	}
 	rules := s.pbx(ep)
 	if !s.rules.Policy.SetsOnPBX(ep.ID.PBX, rules.Statuses, st.Status) || (!first && st.Status.Same(ep.Status)) {
 		ep.Status = st.Status // a previous status that we restored
@@ -190,7 +193,7 @@ func (s *step) foldUnauthored(ep *EndpointSide, st pbx.State) {
 	case ep.Status.IsZero():
 		ep.Status = st.Status
 	case st.Status.Same(ep.Status):
-	case !late.IsZero() && st.Status.Same(late):
+	case !late.IsZero() && st.Status.Same(late) && !s.observedOwn(ep, st.Status):
 		s.adopt(ep, st.Status, ep.Status) // our write came after the person's choice, which is given back
 	default:
 		s.picked(ep, st.Status)

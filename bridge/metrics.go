@@ -18,6 +18,7 @@ type engineMetrics struct {
 	storeSeconds     prometheus.Histogram
 	writes           *prometheus.CounterVec
 	answers          *prometheus.CounterVec
+	withheld         *prometheus.CounterVec
 	reasons          *prometheus.CounterVec
 	echoes           prometheus.Counter
 	reads            prometheus.Counter
@@ -43,6 +44,8 @@ func newEngineMetrics(reg prometheus.Registerer, account string) *engineMetrics 
 			[]string{"side", "outcome"}),
 		reasons: prometheus.NewCounterVec(counter("decisions_total", "Decisions about a side whose reasons changed, by side and reason."),
 			[]string{"side", "reason"}),
+		withheld: prometheus.NewCounterVec(counter("writes_withheld_total", "Writes that an account which only observes would have sent, by side."),
+			[]string{"side"}),
 		storeSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "presence_bridge_record_store_seconds", Help: "Time until a record was durable.", ConstLabels: label,
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14),
@@ -59,7 +62,7 @@ func newEngineMetrics(reg prometheus.Registerer, account string) *engineMetrics 
 		snapshotFailures: prometheus.NewCounterVec(counter("pbx_snapshot_failures_total", "PBX snapshots that failed."), []string{"pbx"}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.steps, m.conflicts, m.storeFailures, m.storeSeconds, m.writes, m.answers, m.reasons, m.echoes, m.reads,
+		reg.MustRegister(m.steps, m.conflicts, m.storeFailures, m.storeSeconds, m.writes, m.answers, m.withheld, m.reasons, m.echoes, m.reads,
 			m.latency, m.snapshotSeconds, m.snapshotFailures)
 	}
 	return m
@@ -94,30 +97,9 @@ func (e *Engine) published(member string, was, next *Record, ev Event, effects [
 	if e.cfg.Feed == nil {
 		return
 	}
-	if side, obs := observed(ev); side != "" {
+	if side, obs := observed(was, next, ev); side != "" {
 		if data, err := json.Marshal(obs); err == nil {
 			e.cfg.Feed.Observed(member, side, data)
 		}
 	}
-}
-
-// observed is the side and the content of an observation; an event that is none has no side.
-func observed(ev Event) (string, any) {
-	switch ev := ev.(type) {
-	case TeamsPushed:
-		return TeamsSideLabel, map[string]any{"availability": ev.Pair.Availability, "activity": ev.Pair.Activity, "source": "push"}
-	case TeamsRead:
-		return TeamsSideLabel, map[string]any{"availability": ev.Pair.Availability, "activity": ev.Pair.Activity, "source": "readback"}
-	case TeamsSwept:
-		return TeamsSideLabel, map[string]any{"availability": ev.Pair.Availability, "activity": ev.Pair.Activity, "source": "sweep"}
-	case EndpointSeen:
-		return EndpointSideName(ev.Endpoint), map[string]any{
-			"line": ev.State.Line, "status": ev.State.Status, "version": ev.State.Version, "source": "watch",
-		}
-	case EndpointRead:
-		return EndpointSideName(ev.Endpoint), map[string]any{
-			"line": ev.State.Line, "status": ev.State.Status, "version": ev.State.Version, "source": "readback",
-		}
-	}
-	return "", nil
 }

@@ -33,6 +33,7 @@ const (
 	ReasonOvertaken        Reason = "overtaken"          // a read that something newer overtook
 	ReasonCompeting        Reason = "competing_writers"  // another program fights over what we write, so we stay away
 	ReasonLinger           Reason = "linger"             // a meeting right after a call may be the same call
+	ReasonObserving        Reason = "observing"          // the account only observes: this would be written
 	ReasonStatusNotOffered Reason = "status_not_offered" // the PBX has no status that the rule could set
 )
 
@@ -101,6 +102,8 @@ func (r Reason) moreText() string {
 		return "the PBX has no status that the policy could set"
 	case ReasonCompeting:
 		return "another program keeps putting back what the bridge writes here, so the bridge stays away for a while"
+	case ReasonObserving:
+		return "the account only observes (mode: observe), so nothing is written here"
 	case ReasonLinger:
 		return "Teams turned from a call to a meeting a moment ago, which may still be the same call, so the phone is left as it is for now"
 	default:

@@ -71,6 +71,7 @@ type TeamsSide struct {
 	// ContestedSince: another program fights over what we set, so we stay away.
 	ContestedSince time.Time   `json:"contested_since,omitzero"`
 	Because        []Reason    `json:"because,omitempty"`
+	Would          *WouldBe    `json:"would,omitempty"` // what would be written, where an account only observes
 	Timers         TeamsTimers `json:"timers,omitzero"`
 
 	epoch    uint32 // grows with whatever makes a read that began before it unbelievable (R7)
@@ -162,6 +163,7 @@ type EndpointSide struct {
 	// ContestedSince: see TeamsSide.
 	ContestedSince time.Time      `json:"contested_since,omitzero"`
 	Because        []Reason       `json:"because,omitempty"`
+	Would          *WouldBe       `json:"would,omitempty"` // see TeamsSide
 	Timers         EndpointTimers `json:"timers,omitzero"`
 
 	epoch   uint32
@@ -199,6 +201,12 @@ type EndpointWrite struct {
 	Started time.Time       `json:"started"`
 }
 
+// WouldBe is what an account that only observes would have written to a side ([Rules.Observe]).
+type WouldBe struct {
+	Value string    `json:"value"`
+	Since time.Time `json:"since"`
+}
+
 // Override is a member's choice by hand that ended our assertion (R17).
 type Override struct {
 	// Of is what policy wanted when the person chose; the override ends when policy wants something else.
@@ -223,12 +231,14 @@ func (r *Record) Clone() Record {
 	c := *r
 	c.Teams.Assertion = clonePtr(r.Teams.Assertion)
 	c.Teams.Write = clonePtr(r.Teams.Write)
+	c.Teams.Would = clonePtr(r.Teams.Would)
 	c.Teams.Withdrawn = slices.Clone(r.Teams.Withdrawn)
 	c.Endpoints = slices.Clone(r.Endpoints)
 	for i := range c.Endpoints {
 		ep := &c.Endpoints[i]
 		ep.Assertion = clonePtr(ep.Assertion)
 		ep.Write = clonePtr(ep.Write)
+		ep.Would = clonePtr(ep.Would)
 		ep.Override = clonePtr(ep.Override)
 	}
 	return c

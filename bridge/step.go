@@ -32,6 +32,9 @@ type Rules struct {
 	// Crowded: at Lease the renewals of what stands at this moment would take more than half of Teams' write budget (R12).
 	Crowded bool
 
+	// Observe: everything is decided and recorded, and nothing is written. What was asserted before is withdrawn first.
+	Observe bool
+
 	// Without holds rules that do not apply. Only tests set it, to show what each rule is for.
 	Without RuleSet
 }
@@ -96,10 +99,7 @@ func (r Rules) WithDefaults() Rules {
 func Step(rules *Rules, r Record, e Event, now time.Time) (Record, []Effect) {
 	s := step{rules: rules, r: r.Clone(), now: now}
 	s.fold(e)
-	s.decideTeams()
-	for i := range s.r.Endpoints {
-		s.decideEndpoint(&s.r.Endpoints[i])
-	}
+	s.decide()
 	s.dropLeft()
 	s.oweReads()
 	s.trackCause()

@@ -111,7 +111,7 @@ func (s *step) teamsRead(e TeamsRead) {
 	if e.Epoch != t.epoch || t.fenced() {
 		return // stays owed (R7)
 	}
-	if w := t.withdrawn(e.Pair); w != nil && !w.Answered && !t.Assertion.explains(e.Pair) && !s.rules.without(RuleAnsweredRead) {
+	if w := t.withdrawn(e.Pair); w != nil && !w.Answered && !s.rules.Observe && !t.Assertion.explains(e.Pair) && !s.rules.without(RuleAnsweredRead) {
 		t.Purge = !s.r.Excluded // R15: our last intent is sent again first
 		t.ReadOwed = t.Purge
 		return
