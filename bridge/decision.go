@@ -84,6 +84,7 @@ type SideState struct {
 	OrganicState OrganicState    `json:"organic_state,omitempty"` // of Teams
 	Assertion    *AssertionState `json:"assertion,omitempty"`
 	Override     *OverrideState  `json:"override,omitempty"`
+	Would        *WouldBe        `json:"would,omitempty"` // what an account that only observes would have written
 	Write        *WriteState     `json:"write,omitempty"`
 	ReadOwed     bool            `json:"read_owed,omitempty"`
 	Excluded     bool            `json:"excluded,omitempty"`
@@ -150,6 +151,7 @@ func (t *TeamsSide) state(excluded bool) SideState {
 			s.Assertion.MaskedBy = t.Organic.String()
 		}
 	}
+	s.Would = t.Would.clone()
 	if w := t.Write; w != nil {
 		s.Write = &WriteState{Since: w.Started.UTC(), Waiting: w.Waiting, Until: t.Timers.Deadline.UTC()}
 	}
@@ -179,6 +181,7 @@ func (ep *EndpointSide) state(excluded bool) SideState {
 			s.Override.Of = o.Of.String()
 		}
 	}
+	s.Would = ep.Would.clone()
 	if w := ep.Write; w != nil {
 		s.Write = &WriteState{Since: w.Started.UTC(), Waiting: w.Waiting, Until: ep.Timers.Deadline.UTC()}
 	}
@@ -196,7 +199,7 @@ func sameSide(a, b *SideState) bool {
 		return c == *y
 	}
 	return a.Known == b.Known && a.Line == b.Line && a.Shown == b.Shown && a.Organic == b.Organic && a.OrganicState == b.OrganicState &&
-		a.Excluded == b.Excluded && same(a.Assertion, b.Assertion) && (a.Override == nil) == (b.Override == nil) &&
+		a.Excluded == b.Excluded && (a.Would == nil) == (b.Would == nil) && (a.Would == nil || *a.Would == *b.Would) && same(a.Assertion, b.Assertion) && (a.Override == nil) == (b.Override == nil) &&
 		(a.Override == nil || *a.Override == *b.Override) && slices.Equal(a.Because, b.Because) &&
 		(a.Write == nil) == (b.Write == nil) && (a.Write == nil || a.Write.Waiting == b.Write.Waiting)
 }

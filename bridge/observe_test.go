@@ -50,7 +50,7 @@ func TestObservingDecidesAndWritesNothing(t *testing.T) {
 		require.NotNil(t, w.rec.Teams.Would)
 		assert.Equal(t, WouldBe{Value: "Busy/InACall", Since: w.now}, *w.rec.Teams.Would)
 		assert.Equal(t, []Reason{ReasonObserving}, w.rec.Teams.Because)
-		d, told := decided(&Record{}, &w.rec, EndpointSeen{Endpoint: w.ep}, w.did, w.now)
+		d, told := DecisionOf(&Record{}, &w.rec, EndpointSeen{Endpoint: w.ep}, w.did, w.now)
 		require.True(t, told)
 		assert.Equal(t, DecidedEffect{Do: DoWouldSet, Side: "teams", Value: "Busy/InACall"}, d.Effects[len(d.Effects)-1])
 

@@ -207,6 +207,13 @@ type WouldBe struct {
 	Since time.Time `json:"since"`
 }
 
+func (w *WouldBe) clone() *WouldBe {
+	if w == nil {
+		return nil
+	}
+	return &WouldBe{Value: w.Value, Since: w.Since.UTC()}
+}
+
 // Override is a member's choice by hand that ended our assertion (R17).
 type Override struct {
 	// Of is what policy wanted when the person chose; the override ends when policy wants something else.

@@ -246,6 +246,10 @@ func (x *explainer) effect(d *bridge.Decision, eff *bridge.DecidedEffect) string
 			return ""
 		}
 		return "the bridge reads " + x.label(eff.Side) + " directly to be sure"
+	case bridge.DoWouldSet:
+		return "the bridge would set " + value + " " + x.onSide(eff.Side) + ", but the account only observes (mode: observe)"
+	case bridge.DoWouldClear, bridge.DoWouldRestore:
+		return "the bridge would take its state away from " + x.label(eff.Side) + " again, had it written it"
 	case bridge.DoWait:
 		return "the write to " + x.label(eff.Side) + " waits for its turn"
 	}

@@ -126,6 +126,9 @@ func causeInWords(from *bridge.SideState, class presence.Class) string {
 // ownState says that what shows is the person's own, and why the bridge has put nothing there.
 func (x *explainer) ownState(s *bridge.SideState) []string {
 	out := []string{sentence("that " + x.verb("is", "was") + " the person's own state")}
+	if s.Would != nil {
+		out = append(out, sentence("the bridge "+x.verb("would set", "would have set")+" "+valueInWords(s.Side, s.Would.Value)+" there since "+x.stamp(s.Would.Since)))
+	}
 	for _, r := range s.Because {
 		switch r {
 		case bridge.ReasonOverride, bridge.ReasonAwaitRead, bridge.ReasonFenced, bridge.ReasonHoldDown, bridge.ReasonPaced, bridge.ReasonUnanswered:

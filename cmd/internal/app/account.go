@@ -107,7 +107,7 @@ func (a *account) buildEngine() error {
 	cfg := bridge.Config{
 		Account: a.name, Store: recordStore{bucket: a.app.bus.Bucket(bus.State), account: a.name, loaded: func() { a.restart = true }}, Teams: t, PBX: pbxs,
 		Rules: bridge.Rules{
-			Policy: pol, Lease: a.cfg.Lease, TeamsSettle: literal(a.cfg.Teams.Settle), HoldDown: literal(a.cfg.HoldDown), LandGrace: a.cfg.WriteGrace,
+			Policy: pol, Observe: a.cfg.Observing(), Lease: a.cfg.Lease, TeamsSettle: literal(a.cfg.Teams.Settle), HoldDown: literal(a.cfg.HoldDown), LandGrace: a.cfg.WriteGrace,
 		},
 		TeamsWrites: a.cfg.Budgets.Writes, TeamsWriteRate: a.graph.WriteRate, ReadWindow: a.app.opts.ReadWindow, OnSnapshot: a.onSnapshot,
 		Log: a.app.log, Metrics: a.app.registry,

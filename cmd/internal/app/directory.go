@@ -131,7 +131,7 @@ func (d *directoryLoop) match(ctx context.Context) {
 	d.mu.Lock()
 	phones := maps.Clone(d.phones)
 	d.mu.Unlock()
-	opts := directory.Options{Exclude: d.a.cfg.Exclude, Last: d.last, SeveralPerPBX: true}
+	opts := directory.Options{Exclude: d.a.cfg.ExcludedUPNs(), Last: d.last, SeveralPerPBX: true}
 	for i := range d.a.cfg.PBX {
 		if _, ok := phones[d.a.cfg.PBX[i].Name]; !ok {
 			opts.Unread = append(opts.Unread, d.a.cfg.PBX[i].Name)

@@ -29,8 +29,12 @@ func (v *validator) accounts() {
 		v.graph(a, path+".graph", apps)
 		v.monitors(a, path)
 		v.pbx(a, path, pbxs)
-		for j, upn := range a.Exclude {
-			v.upn(fmt.Sprintf("%s.exclude[%d]", path, j), upn)
+		for j, e := range a.Exclude {
+			at := fmt.Sprintf("%s.exclude[%d]", path, j)
+			if _, long := v.lines[at+".upn"]; long {
+				at += ".upn"
+			}
+			v.upn(at, e.UPN)
 		}
 		if a.Sweep.PolledInterval > a.Sweep.Interval {
 			v.add(path+".sweep.polled_interval", fmt.Sprintf("%s is longer than sweep.interval, %s", a.Sweep.PolledInterval, a.Sweep.Interval), "members without a subscription are read more often, not less")

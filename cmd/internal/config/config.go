@@ -7,15 +7,19 @@
 // The tags: yaml is the key's name; default its value when absent; min and max its limits, both
 // allowed; path says that it names a file or folder, which is taken from the configuration file's
 // folder when relative; item names the key that tells the entries of a list apart, in environment
-// names too; doc is what the key means.
+// names too, "-" that its first key is all an entry needs; short names the key for which an entry may be written as a
+// single value; doc is what the key means.
 package config
 
 import (
 	"net"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
+
+	"presencebridge/bridge/presence"
 )
 
 // Config is the whole configuration. Values are complete: a key that was absent has its default.
@@ -83,7 +87,8 @@ type Account struct {
 	Monitors   []Monitor     `yaml:"monitors" item:"-" doc:"Ordinary users of the tenant, each of which signs in once for the bridge (monitors authorize) and then carries the presence of up to 650 members. Members without a place are read by the sweep only."`
 	PBX        []PBX         `yaml:"pbx" item:"name" doc:"The PBXs whose users are members of this account."`
 	Policy     Policy        `yaml:"policy" doc:"What is made of a state of the one side on the other: a preset (micollab, 3cx, sip) and rules of one's own. Absent: the preset of the PBX's type."`
-	Exclude    []string      `yaml:"exclude" doc:"UPNs of people who are not bridged. What the bridge asserted for them is withdrawn."`
+	Mode       string        `yaml:"mode" default:"bridge" oneof:"bridge observe" doc:"With observe everything is decided, recorded and explained, and nothing is written, neither to Teams nor to a PBX: to see what the bridge would do. What it asserted before is first given back, as for people who are excluded."`
+	Exclude    []Exclusion   `yaml:"exclude" item:"-" short:"upn" doc:"People who are not bridged, each a UPN, or {upn, direction} for one direction only. What the bridge asserted for them is withdrawn."`
 	Sweep      Sweep         `yaml:"sweep" doc:"The periodic reading of everybody's presence from Teams, which bounds how long anything can stay wrong."`
 	Lease      time.Duration `yaml:"lease" default:"5m" min:"5m" max:"4h" doc:"How long a state asserted in Teams lasts unless it is renewed: whatever happens to the bridge, nobody shows it for longer. Graph allows 5m to 4h."`
 	HoldDown   time.Duration `yaml:"hold_down" default:"3s" min:"0" max:"5m" doc:"Least time between two writes for one person on a PBX. The first change goes at once; of those in between the last one wins."`
@@ -109,6 +114,15 @@ type Endpoints struct {
 	Graph  string `yaml:"graph" doc:"Address of Graph, without the version. HTTPS."`
 	CAFile string `yaml:"ca_file" path:"file" doc:"PEM file with the authorities that sign the certificates of these addresses. Empty: the system's."`
 }
+
+// Exclusion is a person who is not bridged, in one direction or at all.
+type Exclusion struct {
+	UPN       string `yaml:"upn" doc:"User principal name of the person."`
+	Direction string `yaml:"direction" default:"both" oneof:"both teams_to_pbx pbx_to_teams" doc:"What does not cross: teams_to_pbx leaves their phone alone, pbx_to_teams leaves their Teams alone."`
+}
+
+// Observing reports whether the account only observes.
+func (a *Account) Observing() bool { return a.Mode == "observe" }
 
 // Monitor is a user that carries a presence subscription.
 type Monitor struct {
@@ -210,12 +224,34 @@ func (a *Account) MonitorUPNs() []string {
 	return upns
 }
 
-// Excluded reports whether a person is not to be bridged. UPNs are compared without regard to case.
-func (a *Account) Excluded(upn string) bool {
+// Excluded reports whether a person is not to be bridged at all. UPNs are compared without regard to case.
+func (a *Account) Excluded(upn string) bool { return a.OptOut(upn) == presence.BothDirections }
+
+// OptOut is what does not cross for a person, who has these names: UPN and mail, compared without regard to case.
+func (a *Account) OptOut(names ...string) presence.Directions {
+	var out presence.Directions
 	for _, e := range a.Exclude {
-		if strings.EqualFold(e, upn) {
-			return true
+		if slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(e.UPN, n) }) {
+			out |= e.directions()
 		}
 	}
-	return false
+	return out
+}
+
+func (e Exclusion) directions() presence.Directions {
+	if d, ok := presence.ParseDirections(e.Direction); ok {
+		return d
+	}
+	return presence.BothDirections
+}
+
+// ExcludedUPNs lists the people who are not bridged in any direction.
+func (a *Account) ExcludedUPNs() []string {
+	var out []string
+	for _, e := range a.Exclude {
+		if a.Excluded(e.UPN) {
+			out = append(out, e.UPN)
+		}
+	}
+	return out
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"presencebridge/bridge/policy"
+	"presencebridge/bridge/presence"
 )
 
 const example = "../../../deploy/example.yaml"
@@ -188,7 +189,10 @@ func TestRefused(t *testing.T) {
 		{"account", "sweep: {interval: 10s}", "sweep.polled_interval: 15s is longer than sweep.interval, 10s"},
 		{"account", "exclude: reception@contoso.com", "accounts[0].exclude: must be a list"},
 		{"account", "exclude: [reception]", "accounts[0].exclude[0]: \"reception\" is not a user principal name"},
-		{"account", "exclude: [[a@b.c]]", "exclude[0]: must be a single value"},
+		{"account", "exclude: [{upn: a}]", "accounts[0].exclude[0].upn: \"a\" is not a user principal name"},
+		{"account", "exclude: [{upn: a@b.c, direction: up}]", "accounts[0].exclude[0].direction: \"up\""},
+		{"account", "mode: silent", "accounts[0].mode: \"silent\""},
+		{"account", "exclude: [[a@b.c]]", "exclude[0]: must be a mapping of keys to values; the keys are upn, direction"},
 		{"account", "monitors: [{upn: a@b.c}]", "public_url: is missing"},
 		{"account", "monitors: [a@b.c]", "monitors[0]: must be a mapping of keys to values; the keys are upn"},
 		{"account", "monitors: [{upn: a@b.c}, {upn: A@B.C}]", "monitors[1].upn: is also at accounts[0].monitors[0].upn"},
@@ -357,6 +361,21 @@ func TestAccountHelpers(t *testing.T) {
 	require.Equal(t, []string{"p1@contoso.com"}, a.MonitorUPNs())
 	_, ok = c.Account("fabrikam")
 	require.False(t, ok)
+}
+
+func TestExclusionsByDirection(t *testing.T) {
+	c := mustParse(t, minimal+"    mode: observe\n    exclude: [a@b.c, {upn: d@b.c, direction: teams_to_pbx}, {upn: D@b.c, direction: pbx_to_teams}, {upn: e@b.c, direction: pbx_to_teams}, {upn: f@b.c}]\n", Options{})
+	a := c.Accounts[0]
+	require.True(t, a.Observing())
+	for upn, want := range map[string]presence.Directions{
+		"A@b.c": presence.BothDirections, "d@b.c": presence.BothDirections, "e@b.c": presence.PBXToTeams, "f@b.c": presence.BothDirections, "g@b.c": 0,
+	} {
+		require.Equal(t, want, a.OptOut(upn), upn)
+		require.Equal(t, want == presence.BothDirections, a.Excluded(upn), upn)
+	}
+	require.Equal(t, presence.PBXToTeams, a.OptOut("other@b.c", "e@b.c"), "by any of a person's names")
+	require.Equal(t, []string{"a@b.c", "d@b.c", "D@b.c", "f@b.c"}, a.ExcludedUPNs())
+	require.False(t, mustParse(t, minimal, Options{}).Accounts[0].Observing(), "an account writes unless it is told not to")
 }
 
 func TestLoadReadsAFile(t *testing.T) {

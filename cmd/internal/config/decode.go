@@ -188,8 +188,25 @@ func (d *decoder) items(v reflect.Value, f reflect.StructField, n ast.Node, path
 			d.lines[at] = n.GetToken().Position.Line
 		}
 		applyDefaults(v.Index(i))
+		if short := f.Tag.Get("short"); short != "" && d.short(v.Index(i), short, n, at) {
+			continue
+		}
 		d.group(v.Index(i), n, at)
 	}
+}
+
+// short takes an item that is written as one value for that value of the named key. False: it is no single value.
+func (d *decoder) short(v reflect.Value, key string, n ast.Node, path string) bool {
+	f, ok := fieldByKey(v.Type(), key)
+	_, null := d.resolve(n).(*ast.NullNode)
+	_, scalar := d.resolve(n).(ast.ScalarNode)
+	if !ok || null || !scalar {
+		return false
+	}
+	if text, ok := d.scalar(n, path); ok {
+		d.set(v.FieldByIndex(f.Index), f, text, path)
+	}
+	return true
 }
 
 func (d *decoder) strings(v reflect.Value, n ast.Node, path string) {

@@ -19,7 +19,7 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 		require.True(t, strings.HasSuffix(k.Doc, "."), k.Path)
 		require.Contains(t, out.String(), "\n"+k.Path+"\n", k.Path)
 		require.Equal(t, k.Min == "", k.Max == "", "%s: limits come in pairs", k.Path)
-		if !k.Group && !strings.HasSuffix(k.Path, "[].name") && !strings.HasPrefix(k.Path, "accounts[].monitors[]") {
+		if !k.Group && !strings.HasSuffix(k.Path, "[].name") && !strings.HasPrefix(k.Path, "accounts[].monitors[]") && !strings.HasPrefix(k.Path, "accounts[].exclude[]") {
 			require.NotEmpty(t, k.Env, k.Path)
 			require.Contains(t, out.String(), k.Env)
 		}
@@ -45,7 +45,7 @@ func TestFixedNames(t *testing.T) {
 // Defaults and limits are written in tags; what cannot be read would be ignored silently.
 func TestTagsCanBeRead(t *testing.T) {
 	checkTags(t, reflect.TypeFor[Config](), map[string]bool{
-		"yaml": true, "default": true, "min": true, "max": true, "oneof": true, "path": true, "item": true, "doc": true,
+		"yaml": true, "default": true, "min": true, "max": true, "oneof": true, "path": true, "item": true, "short": true, "doc": true,
 	})
 }
 

@@ -95,10 +95,11 @@ func (r *report) override(s setting, name, text string) {
 	switch kindOf(s.field.Type) {
 	case kindStrings:
 		s.value.Set(reflect.ValueOf(splitList(text)))
-	case kindItems: // of groups with one key each
+	case kindItems: // of groups of which the first key is all that is needed
 		list := splitList(text)
 		s.value.Set(reflect.MakeSlice(s.field.Type, len(list), len(list)))
 		for i, text := range list {
+			applyDefaults(s.value.Index(i))
 			s.value.Index(i).Field(0).SetString(text)
 			r.env[fmt.Sprintf("%s[%d].%s", s.path, i, keysOf(s.field.Type.Elem())[0])] = name
 		}

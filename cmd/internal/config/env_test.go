@@ -31,7 +31,7 @@ func TestEnvironmentOverrides(t *testing.T) {
 	require.Equal(t, "https://other.example.com", a.PBX[0].URL)
 	require.InDelta(t, 2.5, a.PBX[0].WritesPerSecond, 0)
 	require.Equal(t, 100, a.Budgets.Reads)
-	require.Equal(t, []string{"a@b.c", "d@e.f"}, a.Exclude)
+	require.Equal(t, []string{"a@b.c", "d@e.f"}, a.ExcludedUPNs())
 	require.Equal(t, []string{"p1@b.c", "p2@b.c"}, a.MonitorUPNs())
 }
 
@@ -40,7 +40,7 @@ func TestEnvironmentOverridesWhatTheFileGotWrong(t *testing.T) {
 		"PRESENCE_BRIDGE_HISTORY=1h", "PRESENCE_BRIDGE_ACCOUNTS_CONTOSO_EXCLUDE=a@b.c",
 	}})
 	require.Equal(t, time.Hour, c.History)
-	require.Equal(t, []string{"a@b.c"}, c.Accounts[0].Exclude)
+	require.Equal(t, []string{"a@b.c"}, c.Accounts[0].ExcludedUPNs())
 }
 
 func TestEnvironmentProblems(t *testing.T) {

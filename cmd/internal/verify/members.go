@@ -124,7 +124,7 @@ func (t *tenant) count() (p population, why string) {
 		}
 		phones[ph.cfg.Name] = ph.users
 	}
-	r := directory.Match(t.users, phones, directory.Options{Exclude: t.cfg.Exclude, SeveralPerPBX: true})
+	r := directory.Match(t.users, phones, directory.Options{Exclude: t.cfg.ExcludedUPNs(), SeveralPerPBX: true})
 	p = population{source: "matching finds", people: len(t.users), phones: len(r.Endpoints) + len(r.Ambiguous), unused: r.UnusedExclusions}
 	for i := range r.Members {
 		if r.Members[i].Excluded {
