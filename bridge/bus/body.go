@@ -13,6 +13,7 @@ import (
 type Body struct {
 	Data    []byte
 	Seq     uint64    // the order of storing: a later body has a higher one, a body that is handed out again its own
+	Stream  uint64    // which stream it is from: one that was made anew counts Seq anew
 	Arrived time.Time // at the receiver, by its clock
 	Stored  time.Time // by the server's clock
 
@@ -30,7 +31,7 @@ type Body struct {
 func newBody(c *consumer, m jetstream.Msg, meta *jetstream.MsgMetadata) *Body {
 	b := &Body{
 		Data: m.Data(), Seq: meta.Sequence.Stream, Stored: meta.Timestamp, Arrived: meta.Timestamp,
-		msg: m, c: c, touched: time.Now(),
+		Stream: c.stream, msg: m, c: c, touched: time.Now(),
 	}
 	if at, err := time.Parse(time.RFC3339Nano, m.Headers().Get(headerArrived)); err == nil {
 		b.Arrived = at
@@ -57,7 +58,9 @@ func (b *Body) Retry(delay time.Duration) error {
 	if !b.settle() {
 		return nil
 	}
-	tooOld := time.Since(b.Stored)+delay >= MaxBodyAge
+	b.c.mu.Lock()
+	tooOld := b.c.serverTime(time.Now()).Sub(b.Stored)+delay >= MaxBodyAge
+	b.c.mu.Unlock()
 	var err error
 	if tooOld {
 		err = b.msg.Term()

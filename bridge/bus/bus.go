@@ -38,7 +38,8 @@ type Bus struct {
 	mu        sync.Mutex
 	streams   map[string]jetstream.Stream
 	down      bool                 // nothing may be spawned any more
-	consuming map[string]bool      // accounts that are being consumed
+	claimed   map[string]bool      // accounts that are being consumed
+	consuming map[string]*consumer // by which
 	readTo    map[string]time.Time // per account: everything stored before was handed out
 
 	timeouts   atomic.Int32 // publishes in a row that nobody answered
@@ -62,7 +63,8 @@ func Open(ctx context.Context, cfg Config) (*Bus, error) {
 	b := &Bus{
 		cfg:       cfg,
 		streams:   make(map[string]jetstream.Stream),
-		consuming: make(map[string]bool),
+		claimed:   make(map[string]bool),
+		consuming: make(map[string]*consumer),
 		readTo:    make(map[string]time.Time),
 		restart:   make(chan struct{}, 1),
 	}

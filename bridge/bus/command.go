@@ -14,7 +14,8 @@ const (
 	commandTimeout = 10 * time.Second
 	// commandLimit is how many commands of one account are served at the same time.
 	commandLimit = 16
-	commandQueue = "owner"
+	// againPause is how long a command waits for the next owner.
+	againPause = 100 * time.Millisecond
 	// headerTimeout is how long the caller waits.
 	headerTimeout = "Presence-Timeout"
 	// headerRefused carries the reason why no answer came from the handler.
@@ -23,7 +24,9 @@ const (
 
 // ServeCommands answers the commands that are sent to the owner of the account, up to 16 at a time;
 // more are refused with [ErrBusy]. The context of h ends with the caller's patience at the latest, and
-// when stop is called, which waits for the handlers that run.
+// when stop is called, which waits for the handlers that run. An answer of nil is not sent: h has found out that
+// another replica owns the account. Everybody who serves an account gets its commands, since one that was halted
+// cannot say so, and would take its share of them with it.
 func (b *Bus) ServeCommands(account string, h func(ctx context.Context, req []byte) []byte) (stop func(), err error) {
 	if err := checkAccount(account); err != nil {
 		return nil, err
@@ -33,7 +36,7 @@ func (b *Bus) ServeCommands(account string, h func(ctx context.Context, req []by
 	}
 	s := &commandServer{bus: b, handle: h, slots: make(chan struct{}, commandLimit)}
 	s.ctx, s.cancel = context.WithCancel(b.ctx)
-	sub, err := b.nc.QueueSubscribe(subjectCommands+account, commandQueue, s.accept)
+	sub, err := b.nc.Subscribe(subjectCommands+account, s.accept)
 	if err != nil {
 		s.cancel()
 		return nil, fmt.Errorf("bus: serving commands of %s: %w", account, fromNATS(err))
@@ -55,7 +58,7 @@ func (b *Bus) Command(ctx context.Context, account string, req []byte) ([]byte, 
 	m := &nats.Msg{Subject: subjectCommands + account, Data: req, Header: nats.Header{}}
 	// How long, not until when: the owner's clock is its own.
 	m.Header.Set(headerTimeout, b.patience(ctx).String())
-	answer, err := b.nc.RequestMsgWithContext(ctx, m)
+	answer, err := b.request(ctx, m)
 	switch {
 	case errors.Is(err, nats.ErrNoResponders):
 		err = ErrNoOwner
@@ -68,6 +71,21 @@ func (b *Bus) Command(ctx context.Context, account string, req []byte) ([]byte, 
 		return nil, fmt.Errorf("bus: command to the owner of %s: %w", account, err)
 	}
 	return answer.Data, nil
+}
+
+// request sends a command, again if it came to an owner that was just giving the account up.
+func (b *Bus) request(ctx context.Context, m *nats.Msg) (*nats.Msg, error) {
+	for {
+		answer, err := b.nc.RequestMsgWithContext(ctx, m)
+		if err != nil || answer.Header.Get(headerRefused) != string(reasonClosed) || b.closed.Load() {
+			return answer, err
+		}
+		pause(ctx, againPause, nil)
+		if ctx.Err() != nil {
+			return answer, nil
+		}
+		m.Header.Set(headerTimeout, b.patience(ctx).String())
+	}
 }
 
 func (b *Bus) patience(ctx context.Context) time.Duration {

@@ -36,6 +36,9 @@ const (
 	gatherRoom = 2 * time.Millisecond
 	// removeEvery is how long what was processed may still lie in the stream.
 	removeEvery = time.Second
+	// vouchEvery is how often a consumer without a pin asks the server whether anything waits. It is far below
+	// MaxBodyAge, and one request per account.
+	vouchEvery = 30 * time.Second
 )
 
 // Gap says that bodies of an account may have been lost, to age or to a crash: whoever they were
@@ -61,6 +64,10 @@ type ConsumeOption func(*consumer)
 // OnGap has gaps reported to f, which must not block.
 func OnGap(f func(Gap)) ConsumeOption { return func(c *consumer) { c.onGap = f } }
 
+// ReadTo says up to when the owners before this one have dealt with everything (see [Bus.Vouched]); the zero time says
+// nothing.
+func ReadTo(t time.Time) ConsumeOption { return func(c *consumer) { c.before = t } }
+
 // Consume hands the account's bodies to handle, oldest first, until ctx ends (then it returns nil)
 // or the bus closes ([ErrClosed]). One call per account at a time.
 //
@@ -80,6 +87,9 @@ func (b *Bus) Consume(ctx context.Context, account string, estimate func(body []
 	for _, o := range opts {
 		o(c)
 	}
+	b.mu.Lock()
+	b.consuming[account] = c
+	b.mu.Unlock()
 	for _, r := range []GapReason{GapExpired, GapUnknown} { // an alert on the first one needs the zero before it
 		b.metrics.gaps.WithLabelValues(account, string(r))
 	}
@@ -93,19 +103,45 @@ func (b *Bus) claim(account string) error {
 	switch {
 	case b.down || b.closed.Load():
 		return ErrClosed
-	case b.consuming[account]:
+	case b.claimed[account]:
 		return fmt.Errorf("%w: account %s is being consumed already", ErrInvalid, account)
 	}
-	b.consuming[account] = true
+	b.claimed[account] = true
 	b.wg.Add(1)
 	return nil
 }
 
 func (b *Bus) unclaim(account string) {
 	b.mu.Lock()
+	delete(b.claimed, account)
 	delete(b.consuming, account)
 	b.mu.Unlock()
 	b.wg.Done()
+}
+
+// Vouched is the time, by the server's clock, up to which everything that was stored for the account was dealt with, as
+// far as this process knows; zero if it does not. The owner of an account passes it on, for the one after it ([ReadTo]).
+func (b *Bus) Vouched(account string) time.Time {
+	b.mu.Lock()
+	c, ended := b.consuming[account], b.readTo[account]
+	b.mu.Unlock()
+	if c == nil {
+		return ended
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.vouchedLocked()
+}
+
+// vouchedLocked is up to when everything was acknowledged. The lock is held.
+func (c *consumer) vouchedLocked() time.Time {
+	to := c.readTo
+	for _, b := range c.bodies {
+		if b.Stored.Before(to) {
+			to = b.Stored
+		}
+	}
+	return to
 }
 
 // consumer is one Consume.
@@ -118,6 +154,9 @@ type consumer struct {
 
 	// The fetching goroutine's.
 	durable jetstream.Consumer
+	stream  uint64    // which GRAPH_IN it is: when it was made
+	pinned  bool      // the pin that came with the last body is still good
+	asked   time.Time // when the server was last asked whether anything waits
 	removed time.Time // when processed bodies were last removed
 	floor   uint64    // up to where
 
@@ -131,7 +170,9 @@ type consumer struct {
 	stalled  bool
 	average  time.Duration // estimated work of a body, over the last ones
 	known    bool          // there was a body to estimate
-	readTo   time.Time     // everything stored before was handed out
+	before   time.Time     // what the owner before had dealt with
+	readTo   time.Time     // everything stored before was handed out; by the server's clock
+	ahead    time.Duration // by how much that clock is ahead of ours
 	gaps     []Gap         // not reported yet
 	pin      string        // the pin that the server gave us, if any
 }
@@ -268,7 +309,7 @@ func (c *consumer) expire(now time.Time) {
 		if over || (moving && now.Sub(b.touched) > ackWait) {
 			b.lost = true
 		}
-		if b.lost && now.Sub(b.Stored) > MaxBodyAge {
+		if b.lost && c.serverTime(now).Sub(b.Stored) > MaxBodyAge {
 			delete(c.bodies, seq)
 			c.gapLocked(GapExpired)
 		}

@@ -97,12 +97,39 @@ func (c *consumer) fetch(ctx context.Context) error {
 		}
 	}
 	err = batch.Error()
+	c.pinned = c.pinned && !errors.Is(err, jetstream.ErrPinIDMismatch)
 	if err != nil && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, jetstream.ErrPinIDMismatch) {
 		c.durable = nil // it may be gone: made anew with the next attempt
 		return fmt.Errorf("pulling: %w", err)
 	}
 	if got == 0 && err == nil {
+		return c.vouch(ctx, began)
+	}
+	return nil
+}
+
+// vouch draws what follows from a pull that began then and brought nothing. To the holder of the pin it says that nothing
+// waits; to anybody else it says nothing, since the bodies go to the holder: the server is asked instead. On an
+// embedded server there is nobody else.
+func (c *consumer) vouch(ctx context.Context, began time.Time) error {
+	if c.pinned || c.bus.server != nil {
 		c.caughtUp(began)
+		return nil
+	}
+	if began.Sub(c.asked) < vouchEvery {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.bus.cfg.PublishTimeout)
+	defer cancel()
+	asked := time.Now()
+	info, err := c.durable.Info(ctx)
+	if err != nil {
+		c.durable = nil
+		return fmt.Errorf("asking what waits: %w", fromNATS(err))
+	}
+	c.asked = asked
+	if info.NumPending == 0 && info.NumAckPending == 0 {
+		c.caughtUp(asked)
 	}
 	return nil
 }
@@ -126,34 +153,67 @@ func (c *consumer) attach(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("stream %s: %w", streamGraphIn, fromNATS(err))
 	}
-	c.begin(durable.CachedInfo(), stream.CachedInfo().State)
-	c.durable = durable
+	info := stream.CachedInfo()
+	if c.bus.server == nil {
+		c.mu.Lock()
+		c.ahead = time.Until(info.TimeStamp)
+		c.mu.Unlock()
+	}
+	oldest, err := c.oldest(ctx, stream, durable.CachedInfo())
+	if err != nil {
+		return fmt.Errorf("what waits in %s: %w", streamGraphIn, fromNATS(err))
+	}
+	c.stream = uint64(info.Created.UnixNano())
+	c.begin(durable.CachedInfo(), info, oldest)
+	c.durable, c.pinned = durable, false
 	return nil
+}
+
+// oldest is when the first body was stored that still has to be dealt with: now, if there is none.
+func (c *consumer) oldest(ctx context.Context, stream jetstream.Stream, info *jetstream.ConsumerInfo) (time.Time, error) {
+	now := c.serverTime(time.Now())
+	if info.NumPending == 0 && info.NumAckPending == 0 {
+		return now, nil
+	}
+	first, err := stream.GetMsg(ctx, info.AckFloor.Stream+1, jetstream.WithGetMsgSubject(subjectGraphIn+c.account))
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+		return now, nil
+	case err != nil:
+		return now, err
+	}
+	return first.Time, nil
 }
 
 // begin decides, once, from when on this process answers for every body. Streams drop what is too
 // old without a trace, so "nothing was lost" has to be known: from the same process before, from a
-// clean stop, from the consumer's last delivery, or because nothing was ever stored.
-func (c *consumer) begin(info *jetstream.ConsumerInfo, state jetstream.StreamState) {
+// clean stop, from the owner before, or because nothing was removed that had not been acknowledged.
+func (c *consumer) begin(info *jetstream.ConsumerInfo, stream *jetstream.StreamInfo, oldest time.Time) {
 	known := c.bus.knownReadTo(c.account)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if known.Before(c.before) {
+		known = c.before
+	}
+	state := stream.State
 	switch {
 	case !c.readTo.IsZero():
-	case !known.IsZero():
+	case c.bus.server != nil && !known.IsZero():
 		c.readTo = known
 	case state.FirstSeq <= 1 && state.Msgs == state.LastSeq: // nothing was ever removed
-		c.readTo = time.Now()
-	case c.bus.dir == nil && info.Delivered.Last != nil:
-		c.readTo = *info.Delivered.Last
-		if floor := info.AckFloor.Last; info.NumAckPending > 0 && floor != nil && floor.Before(c.readTo) {
-			c.readTo = *floor
-		}
+		c.readTo = oldest
+	case c.bus.server == nil && state.FirstSeq <= info.AckFloor.Stream+1:
+		c.readTo = oldest // nothing that was not acknowledged was removed: streams lose their oldest first
+	case !known.IsZero():
+		c.readTo = known
 	default:
 		c.gapLocked(GapUnknown)
-		c.readTo = time.Now()
+		c.readTo = c.serverTime(time.Now())
 	}
 }
+
+// serverTime is a time by the clock that dates bodies and lets them age.
+func (c *consumer) serverTime(t time.Time) time.Time { return t.Add(c.ahead) }
 
 // knownReadTo is how far this process, or the one that stopped cleanly before it, had read.
 func (b *Bus) knownReadTo(account string) time.Time {
@@ -184,9 +244,9 @@ func (c *consumer) accept(m jetstream.Msg, began time.Time) error {
 	c.passed(began, meta.Timestamp)
 	c.learn(body.work)
 	if pin := m.Headers().Get(headerPin); pin != "" {
-		c.pin = pin
+		c.pin, c.pinned = pin, true
 	}
-	if time.Since(body.Stored) > MaxBodyAge {
+	if c.serverTime(time.Now()).Sub(body.Stored) > MaxBodyAge {
 		c.gapLocked(GapExpired)
 		return fromNATS(m.Term())
 	}
@@ -205,7 +265,7 @@ func (c *consumer) accept(m jetstream.Msg, began time.Time) error {
 // passed moves the mark up to which everything was handed out, and reports what aged away between the
 // mark and now. The lock is held.
 func (c *consumer) passed(now, to time.Time) {
-	if now.Sub(c.readTo) > MaxBodyAge {
+	if c.serverTime(now).Sub(c.readTo) > MaxBodyAge {
 		c.gapLocked(GapExpired)
 	}
 	if to.After(c.readTo) {
@@ -217,7 +277,7 @@ func (c *consumer) passed(now, to time.Time) {
 func (c *consumer) caughtUp(began time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.passed(began, began)
+	c.passed(began, c.serverTime(began))
 }
 
 // learn keeps the average work of a body; a heavy one counts at once, so that the next pull is small.
@@ -272,14 +332,10 @@ func (c *consumer) leave() {
 	for _, b := range held {
 		delete(c.bodies, b.Seq)
 	}
-	readTo, pin := c.readTo, c.pin
-	if len(held) > 0 {
+	pin := c.pin
+	readTo := c.vouchedLocked() // what was handed out and not acknowledged was not dealt with
+	if len(held) > 0 && held[0].Stored.Before(readTo) {
 		readTo = held[0].Stored
-	}
-	for _, b := range c.bodies { // handed out, and not acknowledged: not dealt with
-		if b.Stored.Before(readTo) {
-			readTo = b.Stored
-		}
 	}
 	c.gauges(0, 0)
 	c.mu.Unlock()

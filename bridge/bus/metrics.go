@@ -32,6 +32,8 @@ type metrics struct {
 	stalls      *prometheus.CounterVec   // account
 	restarts    prometheus.Counter
 	free        prometheus.Gauge
+	replicas    prometheus.Gauge
+	lapses      prometheus.Counter
 }
 
 const metricPrefix = "presence_bridge_bus_"
@@ -61,7 +63,11 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		Name: metricPrefix + "server_restarts_total", Help: "Restarts of the embedded server after timeouts."})
 	m.free = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: metricPrefix + "free_bytes", Help: "Free bytes under data_dir when last measured."})
-	m.all = append(m.all, m.restarts, m.free)
+	m.replicas = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: metricPrefix + "replicas", Help: "Replicas with the role engine that this one sees alive, itself included."})
+	m.lapses = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: metricPrefix + "lapses_total", Help: "Times that this replica could not say that it is alive for so long that others may have taken over."})
+	m.all = append(m.all, m.restarts, m.free, m.replicas, m.lapses)
 	return m, m.register()
 }
 

@@ -47,6 +47,9 @@ func (s *commandServer) accept(m *nats.Msg) {
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			return // the caller's patience began before ours and is over
 		}
+		if answer == nil {
+			return // it is another replica's to answer
+		}
 		s.answer(m, answer, "")
 	})
 	if !served { // the bus has closed
