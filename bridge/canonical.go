@@ -88,7 +88,7 @@ func (r *Record) AppendKey(b []byte) []byte {
 	b = appendFlags(b, r.Excluded, t.Purge, t.WokenOwed, t.WokenWatch, t.ReadOwed, t.reading, t.renewDue, t.paid, t.Assertion != nil, t.Write != nil)
 	b = appendPairs(b, t.Shown, t.Organic, t.Woken, t.Last)
 	b = appendWords(b, string(t.OrganicState))
-	b = appendNumbers(b, t.Mark.Seq, uint64(t.Mark.Item), uint64(t.epoch), uint64(t.Flips))
+	b = appendNumbers(b, t.Mark.Stream, t.Mark.Seq, uint64(t.Mark.Item), uint64(t.epoch), uint64(t.Flips))
 	if a := t.Assertion; a != nil {
 		b = appendPairs(b, a.Value, a.Before)
 		b = appendWords(b, string(a.Class), string(a.Phase), a.From.PBX, a.From.User)

@@ -15,15 +15,15 @@ func (l *loop) carryOut(c *cell, member string, eff Effect) {
 	switch eff := eff.(type) {
 	case SetTeams:
 		e.countWrite(TeamsSideName, eff.Cause, eff.Renewal)
-		e.request(func(ctx context.Context) { e.setTeams(ctx, member, eff) })
+		e.write(func(ctx context.Context, answered func()) { e.setTeams(ctx, member, eff, answered) })
 	case ClearTeams:
 		e.countWrite(TeamsSideName, eff.Cause, false)
-		e.request(func(ctx context.Context) { e.clearTeams(ctx, member, eff) })
+		e.write(func(ctx context.Context, answered func()) { e.clearTeams(ctx, member, eff, answered) })
 	case ReadTeams:
 		e.reads.add(member, eff.Epoch)
 	case ApplyEndpoint:
 		e.countWrite(eff.Endpoint.PBX, eff.Cause, false)
-		e.request(func(ctx context.Context) { e.applyEndpoint(ctx, member, eff) })
+		e.write(func(ctx context.Context, answered func()) { e.applyEndpoint(ctx, member, eff, answered) })
 	case ReadEndpoint:
 		e.request(func(ctx context.Context) { e.readEndpoint(ctx, member, eff) })
 	case AwaitGrant:
@@ -50,6 +50,26 @@ func (e *Engine) request(f func(context.Context)) {
 	}()
 }
 
+// write runs f, which changes something outside. It may go on while the engine ends, until its answer is stored: then f's
+// last argument is to be called.
+func (e *Engine) write(f func(ctx context.Context, answered func())) {
+	e.mu.Lock()
+	ctx := e.working
+	e.mu.Unlock()
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	e.underWay.Add(1)
+	e.effects.Add(1)
+	go func() {
+		defer e.effects.Done()
+		f(ctx, func() { e.underWay.Add(-1) })
+	}()
+}
+
 func (e *Engine) runContext() context.Context {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -59,18 +79,24 @@ func (e *Engine) runContext() context.Context {
 	return e.ctx
 }
 
-func (e *Engine) setTeams(ctx context.Context, member string, eff SetTeams) {
+func (e *Engine) setTeams(ctx context.Context, member string, eff SetTeams, answered func()) {
 	rctx, cancel := context.WithTimeout(ctx, e.rules.Load().TeamsTimeout)
 	defer cancel()
-	err := e.cfg.Teams.Set(rctx, member, eff.Value, eff.Lease, eff.Renewal)
-	e.post(ctx, member, TeamsAnswered{ID: eff.ID, Outcome: e.teamsOutcome(member, "set", err)}, nil)
+	err := errStoodAside
+	if e.mayWrite() {
+		err = e.cfg.Teams.Set(rctx, member, eff.Value, eff.Lease, eff.Renewal)
+	}
+	e.post(ctx, member, TeamsAnswered{ID: eff.ID, Outcome: e.teamsOutcome(member, "set", err)}, answered)
 }
 
-func (e *Engine) clearTeams(ctx context.Context, member string, eff ClearTeams) {
+func (e *Engine) clearTeams(ctx context.Context, member string, eff ClearTeams, answered func()) {
 	rctx, cancel := context.WithTimeout(ctx, e.rules.Load().TeamsTimeout)
 	defer cancel()
-	err := e.cfg.Teams.Clear(rctx, member)
-	e.post(ctx, member, TeamsAnswered{ID: eff.ID, Outcome: e.teamsOutcome(member, "clear", err)}, nil)
+	err := errStoodAside
+	if e.mayWrite() {
+		err = e.cfg.Teams.Clear(rctx, member)
+	}
+	e.post(ctx, member, TeamsAnswered{ID: eff.ID, Outcome: e.teamsOutcome(member, "clear", err)}, answered)
 }
 
 // teamsOutcome: an error of whatever sort counts as unanswered (R6).
@@ -84,24 +110,27 @@ func (e *Engine) teamsOutcome(member, op string, err error) Outcome {
 	return Unanswered
 }
 
-func (e *Engine) applyEndpoint(ctx context.Context, member string, eff ApplyEndpoint) {
+func (e *Engine) applyEndpoint(ctx context.Context, member string, eff ApplyEndpoint, answered func()) {
 	conn := e.cfg.PBX[eff.Endpoint.PBX].Connector
 	rctx, cancel := context.WithTimeout(ctx, e.cfg.PBX[eff.Endpoint.PBX].Timeout)
 	defer cancel()
-	st, err := applyThrottled(rctx, conn, eff)
+	st, err := e.applyThrottled(rctx, conn, eff)
 	outcome := pbxOutcome(err)
 	e.metrics.answers.WithLabelValues(eff.Endpoint.PBX, outcome.String()).Inc()
 	if outcome == Unanswered || outcome == Refused {
 		e.log.Warn("write to the pbx was not answered, it is waited out", "pbx", eff.Endpoint.PBX, "member", member,
 			"outcome", outcome.String(), "error", err)
 	}
-	e.post(ctx, member, EndpointAnswered{Endpoint: eff.Endpoint, ID: eff.ID, Outcome: outcome, State: st}, nil)
+	e.post(ctx, member, EndpointAnswered{Endpoint: eff.Endpoint, ID: eff.ID, Outcome: outcome, State: st}, answered)
 }
 
 // applyThrottled repeats a write that the PBX asked to wait for, while the request's own time lasts: a throttled
 // write did not land, and what is repeated is the same intent within the same deadline.
-func applyThrottled(ctx context.Context, conn pbx.Connector, eff ApplyEndpoint) (pbx.State, error) {
+func (e *Engine) applyThrottled(ctx context.Context, conn pbx.Connector, eff ApplyEndpoint) (pbx.State, error) {
 	for {
+		if !e.mayWrite() {
+			return pbx.State{}, errStoodAside
+		}
 		st, err := conn.Apply(ctx, eff.Endpoint.User, eff.Write)
 		var pe *pbx.Error
 		if !errors.As(err, &pe) || pe.Kind != pbx.Throttled {

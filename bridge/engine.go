@@ -83,7 +83,15 @@ type Config struct {
 	Log            *slog.Logger
 	Metrics        prometheus.Registerer
 	UnseenAfter    time.Duration // R4; default Rules.Lease
-	ReadBatchSize  int           // default 650, Graph's most
+	// MayWrite is asked right before every request that changes something outside: false while another replica may
+	// have taken the account over. Default: always true.
+	MayWrite func() bool
+	// Confirm is called after a compare-and-set failed, and before anything is folded again: [ErrNotOwner] ends it,
+	// any other error is tried again. Default: nobody else is there.
+	Confirm func(ctx context.Context) error
+	// EndTime is how long Run waits, when its context ends, for the answers to writes that are under way. Default 2 s.
+	EndTime       time.Duration
+	ReadBatchSize int // default 650, Graph's most
 }
 
 // Engine runs one account. Create it with [New], give it its members, and run it.
@@ -104,8 +112,11 @@ type Engine struct {
 	members map[string]Member
 	moving  map[presence.EndpointID]string // who gets an endpoint as soon as its owner's record let it go
 
-	effects sync.WaitGroup // requests under way
-	ctx     context.Context
+	effects  sync.WaitGroup // requests under way
+	ctx      context.Context
+	working  context.Context // ends after ctx: see end
+	ending   atomic.Bool
+	underWay atomic.Int64 // stores, and writes whose answers are not stored
 }
 
 // Member is a person of the account as the directory knows them.
@@ -168,6 +179,9 @@ func (c Config) withDefaults() Config {
 		c.ReadBatchSize = 650
 	}
 	c.Rules = c.Rules.WithDefaults()
+	if c.EndTime == 0 {
+		c.EndTime = 2 * time.Second
+	}
 	if c.UnseenAfter == 0 {
 		c.UnseenAfter = c.Rules.Lease
 	}
@@ -213,14 +227,18 @@ func (e *Engine) Load(ctx context.Context) error {
 	})
 }
 
-// Run carries the account until ctx ends, then waits for the requests that are under way.
+// Run carries the account until ctx ends. Then it takes nothing new, lets the writes that are under way be answered and
+// stored for at most Config.EndTime, and waits for every request.
 func (e *Engine) Run(ctx context.Context) error {
+	working, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	loops, working := errgroup.WithContext(working)
 	g, ctx := errgroup.WithContext(ctx)
 	e.mu.Lock()
-	e.ctx = ctx
+	e.ctx, e.working = ctx, working
 	e.mu.Unlock()
 	for _, l := range e.loops {
-		g.Go(func() error { return l.run(ctx) })
+		loops.Go(func() error { return l.run(working) })
 	}
 	g.Go(func() error { return e.reads.run(ctx) })
 	for side, p := range e.pacers {
@@ -232,7 +250,14 @@ func (e *Engine) Run(ctx context.Context) error {
 		g.Go(func() error { return f.run(ctx) })
 	}
 	err := g.Wait()
+	e.end()
+	cancel()
+	err = errors.Join(ignoreCanceled(err), ignoreCanceled(loops.Wait()))
 	e.effects.Wait()
+	return err
+}
+
+func ignoreCanceled(err error) error {
 	if errors.Is(err, context.Canceled) {
 		return nil
 	}

@@ -43,7 +43,8 @@ type stored struct {
 	revision uint64
 	err      error
 	data     []byte
-	again    bool // due for another try
+	again    bool      // due for another try
+	at       time.Time // when the answer came
 }
 
 // loop owns a part of the members: it alone steps and changes their records.
@@ -55,6 +56,8 @@ type loop struct {
 	mu    sync.Mutex // guards cells and the records in them against readers
 	cells map[string]*cell
 	heap  timerHeap
+
+	confirmed time.Time // owned by run: when the last good answer of Config.Confirm was asked for
 
 	doneMu sync.Mutex
 	dones  []stored // answers of the store; unbounded, but never more than what was put
@@ -131,8 +134,9 @@ func (l *loop) handle(env envelope) {
 		if env.done != nil {
 			env.done()
 		}
+	case l.e.ending.Load() && !foldsAtEnd(env.event): // for the next owner to learn
 	case c.storing:
-		c.waiting = append(c.waiting, env)
+		c.wait(env)
 	default:
 		if !l.takeOver(c, &env) {
 			return
@@ -165,6 +169,12 @@ func (l *loop) step(c *cell, env envelope) {
 	now := time.Now()
 	next, effects := Step(l.e.currentRules(), c.rec, env.event, now)
 	l.e.metrics.steps.Inc()
+	if l.e.ending.Load() && writes(effects) {
+		if env.done != nil { // the answer to a write, and no new intent: that one is the next owner's to wait for
+			env.done()
+		}
+		return
+	}
 	for _, eff := range effects {
 		l.spend(eff)
 	}
@@ -181,6 +191,7 @@ func (l *loop) step(c *cell, env envelope) {
 		return
 	}
 	c.storing = true
+	l.e.underWay.Add(1)
 	l.put(stored{cell: c, member: env.member, next: next, event: env.event, effects: effects, done: env.done, data: data})
 }
 
@@ -216,6 +227,7 @@ func (l *loop) put(s stored) {
 }
 
 func (l *loop) postStored(s stored) {
+	s.at = time.Now()
 	l.doneMu.Lock()
 	l.dones = append(l.dones, s)
 	l.doneMu.Unlock()
@@ -238,9 +250,10 @@ func (l *loop) storedOne(s stored) {
 		l.e.metrics.storeFailures.Inc()
 		l.e.log.Warn("record was not stored, trying again", "member", s.member, "error", s.err)
 		s.again = true
-		time.AfterFunc(storeRetry, func() { l.postStored(s) })
+		l.postLater(s)
 		return
 	}
+	l.e.underWay.Add(-1)
 	s.cell.revision = s.revision
 	s.cell.storing = false
 	l.commit(s.cell, s.member, s.next, s.effects, s.event)
@@ -250,13 +263,37 @@ func (l *loop) storedOne(s stored) {
 	l.resume(s.cell)
 }
 
+// postLater hands an answer of the store on after a pause.
+func (l *loop) postLater(s stored) {
+	l.e.request(func(ctx context.Context) {
+		timer := time.NewTimer(storeRetry)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			l.postStored(s)
+		case <-ctx.Done():
+		}
+	})
+}
+
 // reload is the answer to a failed compare-and-set: somebody else wrote. Their record is read from the leader
 // and the event folded again; nothing is acknowledged before that succeeded.
 func (l *loop) reload(s stored) {
 	l.e.metrics.conflicts.Inc()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.e.runContext()), 5*time.Second)
 	defer cancel()
-	data, revision, err := l.e.cfg.Store.Get(ctx, s.member)
+	err := l.confirm(ctx, s.at)
+	if errors.Is(err, ErrNotOwner) {
+		// Two owners must not fight: whoever may not write stops where it is, and is about to be stopped.
+		l.e.log.Warn("another replica runs the account: nothing more is folded here", "member", s.member)
+		l.e.underWay.Add(-1)
+		return
+	}
+	var data []byte
+	var revision uint64
+	if err == nil {
+		data, revision, err = l.e.cfg.Store.Get(ctx, s.member)
+	}
 	rec := NewRecord(s.member, l.e.rules.Load())
 	switch {
 	case errors.Is(err, ErrNotFound):
@@ -266,10 +303,11 @@ func (l *loop) reload(s stored) {
 	}
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		l.e.log.Warn("record could not be read again, trying again", "member", s.member, "error", err)
-		s.err = err
-		time.AfterFunc(storeRetry, func() { s.err = ErrConflict; l.postStored(s) })
+		s.err = ErrConflict
+		l.postLater(s)
 		return
 	}
+	l.e.underWay.Add(-1)
 	c := s.cell
 	rec.carryVolatile(&c.rec)
 	l.e.changed(&c.rec, &rec)
@@ -303,6 +341,9 @@ func (l *loop) resume(c *cell) {
 	for len(c.waiting) > 0 && !c.storing {
 		env := c.waiting[0]
 		c.waiting = c.waiting[1:]
+		if l.e.ending.Load() && !foldsAtEnd(env.event) {
+			continue
+		}
 		if fired, ok := env.event.(TimerFired); ok && !c.rec.due(fired.Timer, time.Now()) {
 			continue // set anew by what was stored meanwhile
 		}

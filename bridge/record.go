@@ -43,12 +43,17 @@ const (
 
 // Mark orders pushes: the sequence in GRAPH_IN and the item in the body. Never a clock.
 type Mark struct {
-	Seq  uint64 `json:"seq,omitempty"`
-	Item int    `json:"item,omitempty"`
+	// Stream is which GRAPH_IN the sequence is of: one that was made anew counts anew.
+	Stream uint64 `json:"stream,omitempty"`
+	Seq    uint64 `json:"seq,omitempty"`
+	Item   int    `json:"item,omitempty"`
 }
 
-// After tells whether m is later than o.
+// After tells whether m is later than o. A push from another stream is: what the old one held is gone.
 func (m Mark) After(o Mark) bool {
+	if m.Stream != o.Stream {
+		return true
+	}
 	return m.Seq > o.Seq || (m.Seq == o.Seq && m.Item > o.Item)
 }
 

@@ -73,7 +73,7 @@ func (a *account) fold(ctx context.Context, body *bus.Body, res notify.Result) {
 		switch it.Kind {
 		case notify.Rich:
 			pushes = append(pushes, bridge.Push{
-				Member: it.UserID, Pair: it.Pair, Mark: bridge.Mark{Seq: body.Seq, Item: it.Index}, Arrived: body.Arrived,
+				Member: it.UserID, Pair: it.Pair, Mark: bridge.Mark{Stream: body.Stream, Seq: body.Seq, Item: it.Index}, Arrived: body.Arrived,
 			})
 		case notify.Basic: // says that something changed, not to what
 			basic = append(basic, it.UserID)
