@@ -85,7 +85,8 @@ func pending(timers ...*time.Time) {
 func (r *Record) AppendKey(b []byte) []byte {
 	t := &r.Teams
 	b = append(b, r.Member...)
-	b = appendFlags(b, r.Excluded, t.Purge, t.WokenOwed, t.WokenWatch, t.ReadOwed, t.reading, t.renewDue, t.paid, t.Assertion != nil, t.Write != nil)
+	b = appendWords(b, string(t.OutOfOffice), t.Message)
+	b = appendFlags(b, r.Excluded, r.Wiped, r.stranger, t.Purge, t.WokenOwed, t.WokenWatch, t.ReadOwed, t.reading, t.renewDue, t.paid, t.Assertion != nil, t.Write != nil)
 	b = appendPairs(b, t.Shown, t.Organic, t.Woken, t.Last)
 	b = appendWords(b, string(t.OrganicState))
 	b = appendNumbers(b, t.Mark.Stream, t.Mark.Seq, uint64(t.Mark.Item), uint64(t.epoch), uint64(t.Flips))
@@ -207,7 +208,7 @@ func (r *Record) StoredAs(was *Record) (Record, bool) {
 		return Record{}, false
 	}
 	c := r.Clone()
-	c.cause = cause{}
+	c.cause, c.policy, c.stranger = cause{}, nil, false
 	c.Teams.epoch, c.Teams.reading, c.Teams.renewDue, c.Teams.paid = 0, false, false, false
 	for i := range c.Endpoints {
 		ep := &c.Endpoints[i]

@@ -152,7 +152,7 @@ func (s *step) foldOwn(ep *EndpointSide, st pbx.State, first bool) {
 		return
 	}
 	rules := s.pbx(ep)
-	if !s.rules.Policy.SetsOnPBX(ep.ID.PBX, rules.Statuses, st.Status) || (!first && st.Status.Same(ep.Status)) {
+	if !s.policy().SetsOnPBX(ep.ID.PBX, rules.Statuses, st.Status) || (!first && st.Status.Same(ep.Status)) {
 		ep.Status = st.Status // a previous status that we restored
 		return
 	}
@@ -255,7 +255,7 @@ func (s *step) policyForPBX(ep *EndpointSide) policy.PBXWant {
 	if s.r.Teams.OrganicState != OrganicSeen {
 		return policy.PBXWant{}
 	}
-	return s.rules.Policy.ForPBX(ep.ID.PBX, s.pbx(ep).Statuses, policy.TeamsState{Pair: s.r.Teams.Organic})
+	return s.policy().ForPBX(ep.ID.PBX, s.pbx(ep).Statuses, s.r.Teams.organicState())
 }
 
 // wantPBX is what is wanted on an endpoint.
@@ -343,7 +343,7 @@ func (s *step) firstOnPBX(ep *EndpointSide, want policy.PBXWant) {
 
 func (s *step) whyNothingOnPBX(ep *EndpointSide) Reason {
 	switch {
-	case s.r.Excluded || ep.Leaving:
+	case s.r.Excluded || ep.Leaving || s.policy().OptOut.Has(presence.TeamsToPBX):
 		return ReasonExcluded
 	case ep.Contested():
 		return ReasonCompeting

@@ -50,7 +50,7 @@ type Teams interface {
 	Set(ctx context.Context, member string, p presence.Pair, lease time.Duration, renewal bool) error
 	Clear(ctx context.Context, member string) error
 	// Read returns what it could learn: a member that is not in the result was not read.
-	Read(ctx context.Context, members []string) (map[string]presence.Pair, error)
+	Read(ctx context.Context, members []string) (map[string]presence.Shown, error)
 }
 
 // PBX is one PBX of the account and how it is treated.
@@ -127,6 +127,8 @@ type Member struct {
 	Name      string
 	Endpoints []presence.EndpointID
 	Excluded  bool
+	Groups    []string            // ids and display names of the Entra groups that the policy names and the member is in
+	OptOut    presence.Directions // that do not cross for this member; both is Excluded
 }
 
 // New makes an engine. It starts nothing.

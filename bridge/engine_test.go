@@ -501,7 +501,7 @@ func TestASweepContradicts(t *testing.T) {
 		b.start(2)
 		steps := b.counter("steps_total")
 		mark := b.engine.BeginSweep([]string{"m0", "m1", "stranger"})
-		got := b.engine.Swept(t.Context(), mark, map[string]presence.Pair{"m0": available, "m1": available, "stranger": available})
+		got := b.engine.Swept(t.Context(), mark, showing("m0", available, "m1", available, "stranger", available))
 		b.wait(time.Second)
 		assert.Empty(t, got)
 		assert.InDelta(t, steps, b.counter("steps_total"), 0, "what the record says already costs no step")
@@ -509,7 +509,7 @@ func TestASweepContradicts(t *testing.T) {
 		b.person("m1", "Away")
 		b.teams.set(func(m *memTeams) { m.own["m0"] = presence.ParsePairString("Busy/InACall") })
 		b.wait(time.Second)
-		got = b.engine.Swept(t.Context(), mark, map[string]presence.Pair{"m0": presence.ParsePairString("Busy/InACall"), "m1": available})
+		got = b.engine.Swept(t.Context(), mark, showing("m0", inACall, "m1", available))
 		assert.Equal(t, []string{"m0"}, got)
 		b.wait(5 * time.Second)
 		assert.Equal(t, "In a call", b.status("0"), "confirmed by a read, then believed")
@@ -690,4 +690,13 @@ func TestNewNeedsItsParts(t *testing.T) {
 		_, err := New(cfg)
 		require.ErrorContains(t, err, "needs an account, a store and Teams")
 	}
+}
+
+// showing is what a bulk read of Teams shows: ids and pairs in turn.
+func showing(of ...any) map[string]presence.Shown {
+	out := map[string]presence.Shown{}
+	for i := 0; i < len(of); i += 2 {
+		out[of[i].(string)] = presence.Shown{Pair: of[i+1].(presence.Pair)} //nolint:forcetypeassert // of this package's tests
+	}
+	return out
 }

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"presencebridge/bridge/pbx"
+	"presencebridge/bridge/policy"
 	"presencebridge/bridge/presence"
 )
 
@@ -19,14 +20,26 @@ type TeamsPushed struct {
 
 // TeamsSwept is the periodic bulk read's word. Epoch is [Record.TeamsEpoch] from when the read began.
 type TeamsSwept struct {
-	Pair  presence.Pair
-	Epoch uint32
+	Pair    presence.Pair
+	Epoch   uint32
+	Details *Details
+}
+
+// Details is what a read of Teams tells beside the pair, which change notifications do not carry. nil: it was not told.
+type Details struct {
+	OutOfOffice presence.Absence
+	Message     string
+}
+
+func detailsOf(s presence.Shown) *Details {
+	return &Details{OutOfOffice: s.OutOfOffice, Message: s.Message}
 }
 
 // TeamsRead answers a [ReadTeams].
 type TeamsRead struct {
-	Pair  presence.Pair
-	Epoch uint32
+	Pair    presence.Pair
+	Epoch   uint32
+	Details *Details
 }
 
 // TeamsReadFailed answers a [ReadTeams] that came to nothing.
@@ -95,10 +108,12 @@ type TimerFired struct{ Timer TimerRef }
 // is unanswered (R6), and both sides are read.
 type Recovered struct{}
 
-// MemberChanged says who the member's endpoints are now, and whether they opted out or left.
+// MemberChanged says who the member's endpoints are now, what policy applies to them, and whether they opted out of
+// everything, or left.
 type MemberChanged struct {
 	Excluded  bool
 	Endpoints []presence.EndpointID
+	Policy    *policy.Policy // nil: the account's
 }
 
 // ReadAgain owes reads: after a gap, or because somebody pressed resync. Then Anew also ends our staying away from sides

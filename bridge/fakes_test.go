@@ -175,16 +175,16 @@ func (m *memTeams) write(what, member string, p presence.Pair) error {
 	return nil
 }
 
-func (m *memTeams) Read(_ context.Context, members []string) (map[string]presence.Pair, error) {
+func (m *memTeams) Read(_ context.Context, members []string) (map[string]presence.Shown, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.calls = append(m.calls, call{at: time.Now(), what: "read", member: members[0], n: len(members)})
 	if m.err != nil {
 		return nil, m.err
 	}
-	out := map[string]presence.Pair{}
+	out := map[string]presence.Shown{}
 	for _, id := range members {
-		out[id] = m.shown(id)
+		out[id] = presence.Shown{Pair: m.shown(id)}
 	}
 	return out, nil
 }

@@ -54,26 +54,32 @@ func (e *Engine) BeginSweep(ids []string) SweepMark {
 }
 
 // Swept compares what a bulk read showed with the records in memory; only contradictions are folded. It returns
-// the members that it contradicted.
-func (e *Engine) Swept(ctx context.Context, m SweepMark, shown map[string]presence.Pair) []string {
+// the members whose pair it contradicted: of the rest no notification tells.
+func (e *Engine) Swept(ctx context.Context, m SweepMark, shown map[string]presence.Shown) []string {
 	var contradicted []string
 	for id, p := range shown {
 		epoch, ok := m.epochs[id]
-		if !ok || !e.contradicts(id, epoch, p) {
+		differs, paired := e.contradicts(id, epoch, p)
+		if !ok || !differs {
 			continue
 		}
-		contradicted = append(contradicted, id)
-		e.post(ctx, id, TeamsSwept{Pair: p, Epoch: epoch}, nil)
+		if paired {
+			contradicted = append(contradicted, id)
+		}
+		e.post(ctx, id, TeamsSwept{Pair: p.Pair, Epoch: epoch, Details: detailsOf(p)}, nil)
 	}
 	return contradicted
 }
 
-func (e *Engine) contradicts(id string, epoch uint32, p presence.Pair) bool {
+func (e *Engine) contradicts(id string, epoch uint32, p presence.Shown) (differs, paired bool) {
 	l := e.loopOf(id)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c := l.cells[id]
-	return c != nil && c.rec.TeamsEpoch() == epoch && c.rec.Teams.Shown != p && !c.rec.Teams.fenced()
+	if c == nil || c.rec.Wiped || c.rec.TeamsEpoch() != epoch || c.rec.Teams.fenced() {
+		return false, false
+	}
+	return c.rec.differs(p, e.rules.Load().Policy), c.rec.Teams.Shown != p.Pair
 }
 
 // OweReads has these members' Teams presence read directly: after a gap in the notifications.

@@ -14,7 +14,7 @@ func (s *step) lingers(ep *EndpointSide) bool {
 	if s.rules.Linger < 0 || !s.inMeeting() || ep.Lingered || s.r.Excluded || ep.Leaving || ep.Override != nil || ep.Contested() {
 		return false
 	}
-	inCall := s.rules.Policy.ForPBX(ep.ID.PBX, s.pbx(ep).Statuses,
+	inCall := s.policy().ForPBX(ep.ID.PBX, s.pbx(ep).Statuses,
 		policy.TeamsState{Pair: presence.Pair{Availability: presence.Busy, Activity: presence.InACall}})
 	if inCall.IsZero() || !inCall.Status.Same(a.Value) {
 		return false

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"presencebridge/bridge/policy"
 	"presencebridge/bridge/presence"
 )
 
@@ -29,10 +30,10 @@ func (e *Engine) changeMembers(now map[string]Member) map[string]MemberChanged {
 	changes := map[string]MemberChanged{}
 	for id, m := range now {
 		was, ok := before[id]
-		if ok && was.Excluded == m.Excluded && slices.Equal(was.Endpoints, m.Endpoints) {
+		if ok && was.Excluded == m.Excluded && was.OptOut == m.OptOut && slices.Equal(was.Groups, m.Groups) && slices.Equal(was.Endpoints, m.Endpoints) {
 			continue
 		}
-		changes[id] = MemberChanged{Excluded: m.Excluded, Endpoints: e.takeEndpoints(m)}
+		changes[id] = e.changeOf(&m, e.takeEndpoints(m))
 	}
 	for id := range before {
 		if _, ok := now[id]; !ok {
@@ -50,6 +51,17 @@ func (e *Engine) changeMembers(now map[string]Member) map[string]MemberChanged {
 		l.mu.Unlock()
 	}
 	return changes
+}
+
+// policyOf is the policy that applies to a member. Members in the same groups share it.
+func (e *Engine) policyOf(m *Member) *policy.Policy {
+	return e.rules.Load().Policy.For(m.Groups, m.OptOut)
+}
+
+// changeOf is what a member's record is told of them.
+func (e *Engine) changeOf(m *Member, endpoints []presence.EndpointID) MemberChanged {
+	p := e.policyOf(m)
+	return MemberChanged{Excluded: m.Excluded || p.OptOut == presence.BothDirections, Endpoints: endpoints, Policy: p}
 }
 
 // takeEndpoints gives a member those endpoints that nobody else's record holds; the others follow when they are
@@ -87,7 +99,7 @@ func (e *Engine) introduce(ctx context.Context, member string, change MemberChan
 func (e *Engine) introduction(member string) []envelope {
 	e.mu.Lock()
 	m, ok := e.members[member]
-	change := MemberChanged{Excluded: m.Excluded}
+	change := e.changeOf(&m, nil)
 	for _, id := range m.Endpoints {
 		if e.owners[id] == member {
 			change.Endpoints = append(change.Endpoints, id)
@@ -131,7 +143,7 @@ func (e *Engine) endpointsReleased(member string, was, next *Record) {
 			m, ok := e.members[to]
 			var change MemberChanged
 			if ok {
-				change = MemberChanged{Excluded: m.Excluded, Endpoints: e.takeEndpoints(m)}
+				change = e.changeOf(&m, e.takeEndpoints(m))
 			}
 			e.mu.Unlock()
 			if ok {

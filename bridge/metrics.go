@@ -94,7 +94,7 @@ func (e *Engine) published(member string, was, next *Record, ev Event, effects [
 		e.metrics.echoes.Inc()
 	}
 	e.tellDecision(member, was, next, ev, effects)
-	if e.cfg.Feed == nil {
+	if e.cfg.Feed == nil || next.Excluded { // of whoever opted out nothing is kept
 		return
 	}
 	if side, obs := observed(was, next, ev); side != "" {

@@ -36,7 +36,7 @@ type Organic struct {
 
 // organic is the person's own in Teams.
 func (t *TeamsSide) organic() Organic {
-	return Organic{State: t.OrganicState, Pair: t.Organic}
+	return Organic{State: t.OrganicState, Pair: t.Organic, OutOfOffice: t.OutOfOffice, Message: t.Message}
 }
 
 // organic is the person's own on an endpoint.

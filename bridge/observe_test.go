@@ -111,6 +111,7 @@ func TestObservingBeginsByGivingBack(t *testing.T) {
 	w.rules.Observe = true
 	for range 5 {
 		w.step(Recovered{})
+		w.step(MemberChanged{Endpoints: []presence.EndpointID{w.ep}})
 		w.snapshot()
 		w.drain()
 		w.advance(time.Minute)

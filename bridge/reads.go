@@ -87,7 +87,7 @@ func (b *readBatcher) read(ctx context.Context, batch []owedRead) {
 	}
 	for _, o := range batch {
 		if p, ok := shown[o.member]; ok {
-			b.e.post(ctx, o.member, TeamsRead{Pair: p, Epoch: o.epoch}, nil)
+			b.e.post(ctx, o.member, TeamsRead{Pair: p.Pair, Epoch: o.epoch, Details: detailsOf(p)}, nil)
 		} else {
 			b.e.post(ctx, o.member, TeamsReadFailed{}, nil)
 		}

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"presencebridge/bridge/policy"
 	"presencebridge/bridge/presence"
 )
 
@@ -17,8 +18,12 @@ type Record struct {
 	Excluded  bool           `json:"excluded,omitempty"` // opted out, or left: withdraw, then write nothing more
 	Teams     TeamsSide      `json:"teams"`
 	Endpoints []EndpointSide `json:"endpoints,omitempty"`
+	// Wiped: of an excluded member nothing is kept but that they are, once everything of ours is taken back.
+	Wiped bool `json:"wiped,omitempty"`
 
-	cause cause // volatile: for the latency figures only
+	cause    cause          // volatile: for the latency figures only
+	policy   *policy.Policy // the member's; nil: the account's
+	stranger bool           // taken over from the store, and the directory has not said yet who this is
 }
 
 // OrganicState says what is known of a member's own state in Teams.
@@ -70,9 +75,12 @@ type TeamsSide struct {
 	WokenOwed    bool            `json:"woken_owed,omitempty"`
 	WokenWatch   bool            `json:"woken_watch,omitempty"`
 	ReadOwed     bool            `json:"read_owed,omitempty"`
-	Mark         Mark            `json:"mark,omitzero"`
-	Last         presence.Pair   `json:"last,omitzero"` // the value of ours before the present one, or none
-	Flips        int             `json:"flips,omitempty"`
+	// OutOfOffice and Message are the person's own, where the policy asks for them: only reads tell.
+	OutOfOffice presence.Absence `json:"out_of_office,omitempty"`
+	Message     string           `json:"message,omitempty"`
+	Mark        Mark             `json:"mark,omitzero"`
+	Last        presence.Pair    `json:"last,omitzero"` // the value of ours before the present one, or none
+	Flips       int              `json:"flips,omitempty"`
 	// ContestedSince: another program fights over what we set, so we stay away.
 	ContestedSince time.Time   `json:"contested_since,omitzero"`
 	Because        []Reason    `json:"because,omitempty"`
@@ -302,7 +310,7 @@ func (r *Record) Idle() bool {
 // the marks of observations that changed nothing.
 func (r *Record) durable() Record {
 	c := *r
-	c.cause = cause{}
+	c.cause, c.policy, c.stranger = cause{}, nil, false
 	t := &c.Teams
 	t.Because, t.Mark, t.Flips, t.Timers.Flips = nil, Mark{}, 0, time.Time{}
 	if t.Assertion = clonePtr(t.Assertion); t.Assertion != nil {

@@ -219,13 +219,21 @@ func TestOptOutWithdrawsThenNothingIsWritten(t *testing.T) {
 	w.optOut(true)
 	assert.Equal(t, "clear, write Available", did(w))
 	teamsAnswers(w, Answered)
-	pbxAnswers(w, Answered)
-	assert.Equal(t, "forget", fire(w, TimerSettle))
-	fire(w, TimerSettle, w.ep)
-	push(w, doNot)
-	assert.Equal(t, "forget", lineIs(w, presence.LineIdle))
+	assert.Equal(t, "forget", pbxAnswers(w, Answered))
+	wiped := Record{Member: "m", Excluded: true, Wiped: true}
+	assert.Equal(t, wiped, w.rec, "nothing is kept")
+	assert.Empty(t, push(w, doNot))
+	assert.Empty(t, lineIs(w, presence.LineInCall))
+	w.sweep()
+	w.snapshot()
+	assert.Equal(t, wiped, w.rec, "nothing more is kept")
+	w.step(MemberChanged{Excluded: true})
+	assert.Equal(t, "forget", did(w), "a leaver's record can go, too")
 	w.optOut(false)
-	assert.Equal(t, "read teams, read pbx", did(w), "nobody looked meanwhile")
+	assert.Equal(t, "read teams", did(w), "nobody looked meanwhile")
+	w.snapshot()
+	w.drain()
+	assert.Equal(t, inACall, w.session, "and then all is as for a new member")
 }
 
 func TestAnEndpointThatLeavesIsKeptUntilItIsRestored(t *testing.T) {

@@ -49,6 +49,7 @@ func TestR6ATakeOverCountsAStandingAssertionAsUnanswered(t *testing.T) {
 	w.requests = nil
 	w.step(Recovered{})
 	assert.Equal(t, w.now.Add(40*time.Second), w.rec.Teams.Timers.Deadline, "since now")
+	w.step(MemberChanged{Endpoints: []presence.EndpointID{w.ep}})
 	w.setLine(presence.LineIdle)
 	w.events = nil
 	w.snapshot()

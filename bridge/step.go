@@ -98,9 +98,18 @@ func (r Rules) WithDefaults() Rules {
 // R1 to R17 in the comments are the rules of DESIGN.md.
 func Step(rules *Rules, r Record, e Event, now time.Time) (Record, []Effect) {
 	s := step{rules: rules, r: r.Clone(), now: now}
+	if _, ok := e.(MemberChanged); r.Wiped && !ok {
+		return s.r, nil // nothing of the person is looked at, let alone kept
+	}
 	s.fold(e)
+	if s.r.stranger || s.r.Wiped {
+		return s.r, s.effects // whoever it is may have opted out meanwhile
+	}
 	s.decide()
 	s.dropLeft()
+	if s.r.Wiped {
+		return s.r, s.effects
+	}
 	s.oweReads()
 	s.trackCause()
 	s.r.Teams.dateWithdrawn(now, rules.Forget)
@@ -120,6 +129,14 @@ type step struct {
 	granted       string              // this event grants that side a write
 	held          bool                // a decision waits for another write or its fence
 	wrote         bool
+}
+
+// policy is the member's own, or the account's.
+func (s *step) policy() *policy.Policy {
+	if s.r.policy != nil {
+		return s.r.policy
+	}
+	return s.rules.Policy
 }
 
 func (s *step) fold(e Event) {
@@ -192,6 +209,7 @@ func (s *step) foldEndpoint(e Event) {
 // recovered takes a record over from storage (R6): requests of the process before may be under way still,
 // among them a renewal, which is never stored.
 func (s *step) recovered() {
+	s.r.stranger = true
 	t := &s.r.Teams
 	switch {
 	case t.Write != nil && t.Write.Kind != WriteRenew:
@@ -213,6 +231,11 @@ func (s *step) recovered() {
 // memberChanged gives the member its endpoints. One that is no longer its own is kept until what we asserted
 // there is withdrawn.
 func (s *step) memberChanged(e MemberChanged) {
+	s.r.stranger, s.r.policy = false, e.Policy
+	if s.r.Wiped {
+		s.welcome(e)
+		return
+	}
 	if s.r.Excluded && !e.Excluded { // whatever happened meanwhile was not looked at
 		s.readAgain(ReadAgain{Teams: true, PBX: true})
 	}
@@ -254,16 +277,26 @@ func (s *step) dropLeft() {
 	}
 	s.r.Endpoints = kept
 	if s.r.Excluded && s.r.Idle() {
+		s.r = Record{Member: s.r.Member, Excluded: true, Wiped: true, policy: s.r.policy}
 		s.effects = append(s.effects, ForgetMember{})
 	}
+}
+
+// welcome begins the record of a member of whom nothing was kept anew, unless they still do not want to be in it. Then
+// they may have left, and even that is forgotten.
+func (s *step) welcome(e MemberChanged) {
+	if e.Excluded {
+		s.effects = append(s.effects, ForgetMember{})
+		return
+	}
+	s.r = NewRecord(s.r.Member, s.rules)
+	s.r.Teams.ReadOwed = true
+	s.memberChanged(e)
 }
 
 // oweReads asks for the reads that are owed and would be believed now (R7).
 func (s *step) oweReads() {
 	t := &s.r.Teams
-	if s.r.Excluded && s.r.Idle() {
-		return
-	}
 	if t.ReadOwed && !t.reading && !t.Purge && t.Write == nil && t.Timers.Settle.IsZero() && t.Timers.Retry.IsZero() {
 		t.reading = true
 		s.effects = append(s.effects, ReadTeams{Epoch: t.epoch})

@@ -94,7 +94,11 @@ func (s *step) assertsOnPBX() bool {
 // teamsSwept compares the bulk read with the record; a contradiction is confirmed first (R14).
 func (s *step) teamsSwept(e TeamsSwept) {
 	t := &s.r.Teams
-	if e.Epoch != t.epoch || t.fenced() || e.Pair == t.Shown {
+	if e.Epoch != t.epoch || t.fenced() {
+		return
+	}
+	s.foldDetails(e.Details)
+	if e.Pair == t.Shown {
 		return
 	}
 	if s.rules.without(RuleConfirm) {
@@ -118,6 +122,7 @@ func (s *step) teamsRead(e TeamsRead) {
 	}
 	t.ReadOwed = false
 	s.teamsJustRead = true
+	s.foldDetails(e.Details)
 	s.decideWoken(e.Pair)
 	s.foldTeams(e.Pair)
 	s.confirmOverrides()
@@ -202,7 +207,7 @@ func (s *step) wantTeams() policy.TeamsWant {
 		}
 		eps = append(eps, in)
 	}
-	return s.rules.Policy.ForTeams(eps)
+	return s.policy().ForTeams(eps)
 }
 
 // decideTeams brings Teams to what is wanted, one write at a time.
@@ -301,7 +306,7 @@ func (s *step) firstInTeams(want policy.TeamsWant) {
 }
 
 func (s *step) whyNothingInTeams() Reason {
-	if s.r.Excluded {
+	if s.r.Excluded || s.policy().OptOut.Has(presence.PBXToTeams) {
 		return ReasonExcluded
 	}
 	if s.r.Teams.Contested() {

@@ -36,6 +36,18 @@ type Presence struct {
 	StatusMessage string
 }
 
+// Shown is the same in the words of package presence.
+func (p *Presence) Shown() presence.Shown {
+	s := presence.Shown{Pair: p.Pair, Message: p.StatusMessage}
+	if p.OutOfOffice != nil {
+		s.OutOfOffice = presence.AbsenceNo
+		if *p.OutOfOffice {
+			s.OutOfOffice = presence.AbsenceYes
+		}
+	}
+	return s
+}
+
 // base is where the SDK's builders begin.
 func (c *Client) base() map[string]string {
 	return map[string]string{"baseurl": c.graph + "/v1.0"}

@@ -15,7 +15,7 @@ type Sink interface {
 	BeginSweep(ids []string) any
 	// Swept hands over what the read showed; a member that Graph left out is missing. A read that
 	// failed has no Swept.
-	Swept(mark any, shown map[string]presence.Pair)
+	Swept(mark any, shown map[string]presence.Shown)
 	// OweReads says that pushes for these members may have been lost: read them in full.
 	OweReads(ids []string)
 	// TeamsUnseen says that nothing was seen of these members for a lease: they are unknown (R4). It
@@ -27,7 +27,7 @@ type Sink interface {
 // anything else counts as transient.
 type Graph interface {
 	// Presences reads at most 650 members, app-only, within the sweep's share of the read budget.
-	Presences(ctx context.Context, ids []string) (map[string]presence.Pair, error)
+	Presences(ctx context.Context, ids []string) (map[string]presence.Shown, error)
 	// StartDeviceCode begins an authorisation. Who is to sign in is a hint to the login endpoint, no more.
 	StartDeviceCode(ctx context.Context, upn string) (DeviceCode, error)
 	// Credentials reads when the application's secrets and certificates end. What is known without Entra is

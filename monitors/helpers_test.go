@@ -113,7 +113,7 @@ func (g *tenant) count(call string) int {
 	return g.calls[call]
 }
 
-func (g *tenant) Presences(ctx context.Context, ids []string) (map[string]presence.Pair, error) {
+func (g *tenant) Presences(ctx context.Context, ids []string) (map[string]presence.Shown, error) {
 	g.mu.Lock()
 	_, err := g.begin("presences")
 	g.reads = append(g.reads, ids)
@@ -128,13 +128,13 @@ func (g *tenant) Presences(ctx context.Context, ids []string) (map[string]presen
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	out := map[string]presence.Pair{}
+	out := map[string]presence.Shown{}
 	for _, id := range ids {
 		if g.refuse[id] {
 			return nil, &CallError{Kind: Refused, Code: "BadRequest", Err: errors.New("no such user")}
 		}
 		if !g.hidden[id] {
-			out[id] = g.shown
+			out[id] = presence.Shown{Pair: g.shown}
 		}
 	}
 	return out, nil
@@ -432,7 +432,7 @@ func (e *engine) BeginSweep(ids []string) any {
 	return len(ids)
 }
 
-func (e *engine) Swept(mark any, shown map[string]presence.Pair) {
+func (e *engine) Swept(mark any, shown map[string]presence.Shown) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if n, ok := mark.(int); !ok || n < len(shown) {

@@ -302,16 +302,16 @@ func (s *sweeper) time(second uint32) time.Time {
 }
 
 // confirm notes who was shown by a read that began at the given time.
-func (s *sweeper) confirm(shown map[string]presence.Pair, at time.Time) {
+func (s *sweeper) confirm(shown map[string]presence.Shown, at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sec := s.second(at)
-	for id, pair := range shown {
+	for id, p := range shown {
 		old, known := s.seen[id]
 		if !known {
 			continue
 		}
-		now := sighting{at: max(sec, old.at), swept: sec, heard: old.heard, pair: s.pairID(pair)}
+		now := sighting{at: max(sec, old.at), swept: sec, heard: old.heard, pair: s.pairID(p.Pair)}
 		if s.m.cfg.PushesReported {
 			s.suspectChange(id, old, now, at)
 		}

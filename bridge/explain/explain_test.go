@@ -211,6 +211,7 @@ func TestWaitingForAnUnansweredWrite(t *testing.T) {
 	require.Contains(t, e.Waiting[0], "was not answered and may still take effect")
 	s.timer("10:12:40", bridge.TimerDeadline, presence.EndpointID{})
 	s.at("10:12:41", bridge.Recovered{})
+	s.at("10:12:41", bridge.MemberChanged{Endpoints: []presence.EndpointID{desk}})
 	s.at("10:12:42", bridge.EndpointUnseen{Endpoint: desk})
 	golden(t, "taken-over", s.input("10:12:50", ""))
 }

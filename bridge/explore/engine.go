@@ -2,6 +2,7 @@ package explore
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 	"time"
 
@@ -24,6 +25,7 @@ type entry struct {
 	stands pair // value of a standing assertion in Teams without a write
 	woken  pair
 	seen   bool // Teams was seen
+	blank  bool // nothing is kept of the member
 }
 
 // belief is what a record holds about an endpoint.
@@ -175,6 +177,7 @@ func (e *engine) intern(r *bridge.Record) recID {
 
 func (e *engine) entry(c bridge.Record) entry {
 	n := entry{rec: c, write: c.Teams.Write != nil, woken: e.w.pair(c.Teams.Woken), seen: !c.Teams.Shown.IsZero()}
+	n.blank = reflect.DeepEqual(c.Teams, blankTeams()) && len(c.Endpoints) == 0
 	if a := c.Teams.Assertion; a != nil && a.Phase == bridge.PhaseStanding && !n.write {
 		n.stands = e.w.pair(a.Value)
 	}
@@ -418,4 +421,10 @@ func (e *engine) describe(id recID) string {
 		}
 	}
 	return b.String()
+}
+
+// blankTeams is Teams' side of a record that says nothing.
+func blankTeams() bridge.TeamsSide {
+	var r bridge.Record
+	return r.Canonical().Teams
 }

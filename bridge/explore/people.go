@@ -31,6 +31,9 @@ func (m *mover) people() {
 	if w.optOut {
 		m.move(person, m.text("the member opts out: %t", !s.excluded), func(t *turn) {
 			t.s.excluded = !t.s.excluded
+			for i := range t.s.ep { // nothing is kept of who opted out
+				t.s.ep[i].untold, t.s.ep[i].learnt = false, false
+			}
 			t.member()
 		})
 	}

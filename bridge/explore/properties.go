@@ -62,6 +62,9 @@ func (s *state) awake() bool {
 
 // agree is "agreement" of a state at rest.
 func (x *explorer) agree(s *state, fail func(format string, args ...any)) {
+	if rec := &x.e.recs[s.rec]; s.excluded && !rec.blank {
+		fail("opt-out: at rest something is still kept of a member who opted out: %s", x.e.describe(s.rec))
+	}
 	for i := range x.e.ids {
 		if !s.ep[i].down {
 			x.agreeOnPhone(s, i, fail)

@@ -129,7 +129,7 @@ func (t *Teams) Clear(ctx context.Context, member string) error {
 // ([graph.WithPriority]). The result is keyed as asked for; each member is asked for once, in pages of
 // 650. A member that is missing was not read: Graph left it out, or its page failed, and then the error
 // says why, beside what the other pages said. Errors are [graph.Error].
-func (t *Teams) Read(ctx context.Context, members []string) (map[string]presence.Pair, error) {
+func (t *Teams) Read(ctx context.Context, members []string) (map[string]presence.Shown, error) {
 	if graph.PriorityOf(ctx) == graph.PriorityNormal {
 		ctx = graph.WithPriority(ctx, graph.PriorityConfirm)
 	}
@@ -146,11 +146,11 @@ func (t *Teams) Read(ctx context.Context, members []string) (map[string]presence
 		asked[key] = append(asked[key], m)
 	}
 	pages, err := t.pages(ctx, ids)
-	shown := make(map[string]presence.Pair, len(ids))
+	shown := make(map[string]presence.Shown, len(ids))
 	for _, page := range pages {
 		for _, p := range page {
 			for _, m := range asked[strings.ToLower(p.UserID)] {
-				shown[m] = p.Pair
+				shown[m] = p.Shown()
 			}
 		}
 	}

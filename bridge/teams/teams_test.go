@@ -22,7 +22,7 @@ import (
 var _ interface {
 	Set(ctx context.Context, member string, p presence.Pair, lease time.Duration, renewal bool) error
 	Clear(ctx context.Context, member string) error
-	Read(ctx context.Context, members []string) (map[string]presence.Pair, error)
+	Read(ctx context.Context, members []string) (map[string]presence.Shown, error)
 } = (*teams.Teams)(nil)
 
 var _ teams.Graph = (*graph.Client)(nil)
@@ -170,7 +170,10 @@ func TestReadInPages(t *testing.T) {
 	}
 	got, err := newTeams(t, f).Read(t.Context(), members)
 	require.NoError(t, err)
-	require.Equal(t, f.shown, got)
+	require.Len(t, got, 2001)
+	for id, shown := range got {
+		require.Equal(t, f.shown[id], shown.Pair, id)
+	}
 	slices.Sort(f.sizes)
 	require.Equal(t, []int{51, 650, 650, 650}, f.sizes)
 	require.Equal(t, graph.PriorityConfirm, f.calls[0].priority)
@@ -214,7 +217,7 @@ func TestReadProperty(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		f := &fakeGraph{shown: map[string]presence.Pair{}}
 		n := rapid.IntRange(0, 1500).Draw(r, "n")
-		want := map[string]presence.Pair{}
+		want := map[string]presence.Shown{}
 		distinct := map[string]bool{}
 		var members []string
 		for i := range n {
@@ -226,7 +229,7 @@ func TestReadProperty(t *testing.T) {
 			distinct[strings.ToLower(id)] = true
 			if len(id)%2 == 0 {
 				f.shown[strings.ToLower(id)] = busyInACall
-				want[id] = busyInACall
+				want[id] = presence.Shown{Pair: busyInACall}
 			}
 		}
 		tm, _ := teams.New(teams.Config{Graph: f, Parallel: 2})

@@ -22,14 +22,14 @@ func Graph(c *graph.Client) monitors.Graph { return client{c} }
 type client struct{ c *graph.Client }
 
 // Presences reads in bulk within the sweep's share of the budget.
-func (g client) Presences(ctx context.Context, ids []string) (map[string]presence.Pair, error) {
+func (g client) Presences(ctx context.Context, ids []string) (map[string]presence.Shown, error) {
 	list, err := g.c.Presences(graph.WithPriority(ctx, graph.PrioritySweep), ids)
 	if err != nil {
 		return nil, callError(err)
 	}
-	out := make(map[string]presence.Pair, len(list))
+	out := make(map[string]presence.Shown, len(list))
 	for _, p := range list {
-		out[strings.ToLower(p.UserID)] = p.Pair
+		out[strings.ToLower(p.UserID)] = p.Shown()
 	}
 	return out, nil
 }

@@ -59,11 +59,11 @@ type sink struct {
 
 func (s *sink) BeginSweep([]string) any { return nil }
 
-func (s *sink) Swept(_ any, shown map[string]presence.Pair) {
+func (s *sink) Swept(_ any, shown map[string]presence.Shown) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for id, p := range shown {
-		s.swept[id] = p
+		s.swept[id] = p.Pair
 	}
 }
 

@@ -74,7 +74,7 @@ type sink struct{ a *account }
 func (s sink) BeginSweep(ids []string) any { return s.a.engine.BeginSweep(ids) }
 
 // Swept implements monitors.Sink.
-func (s sink) Swept(mark any, shown map[string]presence.Pair) {
+func (s sink) Swept(mark any, shown map[string]presence.Shown) {
 	if m, ok := mark.(bridge.SweepMark); ok {
 		s.a.engine.Swept(s.a.engine.Context(), m, shown)
 	}

@@ -138,10 +138,10 @@ type quietTeams struct{}
 
 func (quietTeams) Set(context.Context, string, presence.Pair, time.Duration, bool) error { return nil }
 func (quietTeams) Clear(context.Context, string) error                                   { return nil }
-func (quietTeams) Read(_ context.Context, members []string) (map[string]presence.Pair, error) {
-	out := make(map[string]presence.Pair, len(members))
+func (quietTeams) Read(_ context.Context, members []string) (map[string]presence.Shown, error) {
+	out := make(map[string]presence.Shown, len(members))
 	for _, m := range members {
-		out[m] = presence.Pair{Availability: "Available", Activity: "Available"}
+		out[m] = presence.Shown{Pair: presence.Pair{Availability: "Available", Activity: "Available"}}
 	}
 	return out, nil
 }
