@@ -160,6 +160,7 @@ func (d *directoryLoop) apply(ctx context.Context, ms []directory.Member, people
 		m := &ms[i]
 		members = append(members, bridge.Member{
 			ID: m.ID, UPN: m.UPN, Mail: m.Mail, Name: m.Name, Endpoints: m.Endpoints, Excluded: m.Excluded,
+			OptOut: d.a.cfg.OptOut(m.UPN, m.Mail),
 		})
 		watched = append(watched, monitors.Member{
 			ID: m.ID, Matched: len(m.Endpoints) > 0, Excluded: m.Excluded, Reason: m.Reason.Text(),
