@@ -21,6 +21,7 @@ func (a *account) describe() *api.Account {
 	out := &api.Account{
 		Name: a.name, TenantID: a.cfg.Graph.TenantID, Members: maps.Clone(a.monitors.Sums().ByCoverage), PBXs: []api.PBX{},
 	}
+	out.Mode = a.cfg.Mode
 	a.describeCredentials(out, time.Now())
 	conns := a.engine.Connections()
 	for i := range a.cfg.PBX {
@@ -172,6 +173,7 @@ func teamsView(t *bridge.TeamsSide, c monitors.Cover) api.Teams {
 	if t.ReadOwed {
 		out.Pending = append(out.Pending, "a read")
 	}
+	out.Would = wouldView(t.Would)
 	return out
 }
 
@@ -194,7 +196,15 @@ func (a *account) endpointView(ep *bridge.EndpointSide) api.Endpoint {
 	if ep.ReadOwed {
 		out.Pending = append(out.Pending, "a read")
 	}
+	out.Would = wouldView(ep.Would)
 	return out
+}
+
+func wouldView(w *bridge.WouldBe) *api.Would {
+	if w == nil {
+		return nil
+	}
+	return &api.Would{Value: w.Value, Since: w.Since.UTC()}
 }
 
 func pendingWrite(waiting bool) string {

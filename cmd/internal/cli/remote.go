@@ -236,6 +236,7 @@ func memberRows(account string, m *api.Member) [][]string {
 		}
 		rows = append(rows, []string{"  asserted by us", fmt.Sprintf("%s (%s) since %s, because of %s%s", a.Value, a.Phase, stamp(a.Since), a.From, masked)})
 	}
+	rows = appendWould(rows, m.Teams.Would)
 	rows = append(rows, []string{"  because", inWords(m.Teams.Because)})
 	rows = appendPending(rows, m.Teams.Pending)
 	for i := range m.Endpoints {
@@ -251,6 +252,7 @@ func memberRows(account string, m *api.Member) [][]string {
 		if o := ep.Override; o != nil {
 			rows = append(rows, []string{"  overridden", fmt.Sprintf("the person chose by hand at %s, over %s", stamp(o.Since), o.Of)})
 		}
+		rows = appendWould(rows, ep.Would)
 		rows = append(rows, []string{"  because", inWords(ep.Because)})
 		rows = appendPending(rows, ep.Pending)
 	}
@@ -260,6 +262,14 @@ func memberRows(account string, m *api.Member) [][]string {
 // inWords writes reasons as a person would.
 func inWords(because []string) string {
 	return strings.ReplaceAll(strings.Join(because, ", "), "_", " ")
+}
+
+// appendWould shows what an account that only observes would have written.
+func appendWould(rows [][]string, w *api.Would) [][]string {
+	if w == nil {
+		return rows
+	}
+	return append(rows, []string{"  would be", fmt.Sprintf("%s since %s, but the account only observes", w.Value, stamp(w.Since))})
 }
 
 func appendPending(rows [][]string, pending []string) [][]string {

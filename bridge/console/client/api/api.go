@@ -31,7 +31,9 @@ type Account struct {
 	TenantID string `json:"tenant_id,omitempty"`
 	// Members counts the members by their coverage.
 	Members map[presence.Coverage]int `json:"members"`
-	PBXs    []PBX                     `json:"pbxs"`
+	// Mode is bridge, or observe for an account that decides and records everything and writes nothing.
+	Mode string `json:"mode,omitempty"`
+	PBXs []PBX  `json:"pbxs"`
 	// Credentials are the secrets and certificates of the application; CredentialsRemark says why they, or
 	// some of them, are not known.
 	Credentials       []Credential `json:"credentials,omitempty"`
@@ -94,6 +96,13 @@ type Teams struct {
 	Source       string        `json:"source,omitempty"` // how it was learnt: push, sweep, readback
 	Because      []string      `json:"because"`          // reasons of the last decision
 	Pending      []string      `json:"pending,omitempty"`
+	Would        *Would        `json:"would,omitempty"`
+}
+
+// Would is what an account that only observes would have written to a side.
+type Would struct {
+	Value string    `json:"value"`
+	Since time.Time `json:"since"`
 }
 
 // Endpoint is one PBX endpoint of a member.
@@ -112,6 +121,7 @@ type Endpoint struct {
 	Because   []string        `json:"because"`
 	// Pending is what is still owed to this side, in words: a read, a write, an answer.
 	Pending []string `json:"pending,omitempty"`
+	Would   *Would   `json:"would,omitempty"`
 }
 
 // Assertion is a state that the bridge has put on a side and keeps there.
