@@ -2,6 +2,7 @@ package console
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -18,8 +19,11 @@ type Backend interface {
 	Accounts(ctx context.Context) ([]api.Account, error)
 	// Members returns one page of an account's members, in an order that does not change by itself.
 	Members(ctx context.Context, account string, q MemberQuery) (api.Members, error)
-	// Member finds one member by id, UPN or mail, whatever the casing.
+	// Member finds one member by id, UPN, mail or extension, whatever the casing. A key that could mean several is a
+	// [Conflict].
 	Member(ctx context.Context, account, key string) (api.Member, error)
+	// Explain says why that member looks as they do, or looked at some moment.
+	Explain(ctx context.Context, account, key string, q ExplainQuery) (api.Explanation, error)
 	// Monitors lists the monitors of an account, by UPN.
 	Monitors(ctx context.Context, account string) ([]api.Monitor, error)
 	// Authorize begins a sign-in for a configured monitor and returns as soon as there is a code or an
@@ -57,6 +61,13 @@ type MemberQuery struct {
 	Text  string // part of a name, UPN, mail, extension or id, whatever the casing; empty for all
 }
 
+// ExplainQuery says what is to be explained.
+type ExplainQuery struct {
+	At    time.Time      // zero: now
+	Since time.Time      // where what happened begins; zero: at the cause of what shows, or 24 h ago
+	Zone  *time.Location // of the times in sentences; not nil
+}
+
 // Progress is how far a resync has come.
 type Progress struct {
 	Done, Total int          // members, since it began
@@ -67,6 +78,17 @@ type Progress struct {
 type Error struct {
 	status int
 	Detail string
+	// Candidates are keys that exist where the one asked for does not, or that it could mean.
+	Candidates []string
+}
+
+// WithCandidates adds them to an error that was made here; any other stays as it is.
+func WithCandidates(err error, candidates []string) error {
+	var e *Error
+	if errors.As(err, &e) {
+		e.Candidates = candidates
+	}
+	return err
 }
 
 func (e *Error) Error() string { return e.Detail }

@@ -117,6 +117,19 @@ func (b *memBackend) Member(_ context.Context, account, key string) (api.Member,
 	return api.Member{}, NotFound("account %s has no member %q", account, key)
 }
 
+func (b *memBackend) Explain(ctx context.Context, account, key string, q ExplainQuery) (api.Explanation, error) {
+	m, err := b.Member(ctx, account, key)
+	if err != nil {
+		return api.Explanation{}, WithCandidates(err, []string{"user00@contoso.com"})
+	}
+	e := api.Explanation{Account: account, Member: m.ID, UPN: m.UPN, At: q.At, History: true, Text: "in " + when.In(q.Zone).Format("-07:00")}
+	if !q.Since.IsZero() {
+		e.Chain = []api.ExplainedEvent{{At: q.Since, Kind: "observed", Text: "Something happened."}}
+		e.Sides = []api.ExplainedSide{{Side: "teams", Label: "Teams"}}
+	}
+	return e, nil
+}
+
 func (b *memBackend) Monitors(_ context.Context, account string) ([]api.Monitor, error) {
 	return b.monitors[account], b.account(account)
 }

@@ -18,6 +18,8 @@ type problem struct {
 	status int
 	detail string
 	job    string
+
+	candidates []string
 }
 
 func (p *problem) Error() string { return p.detail }
@@ -36,7 +38,7 @@ func (c *Console) fail(err error, ctx echo.Context) {
 	if p.status >= http.StatusInternalServerError && ctx.Request().Context().Err() == nil {
 		c.log.Error("admin request failed", "request_id", id, "method", ctx.Request().Method, "route", ctx.Path(), "status", p.status, "error", err)
 	}
-	doc := api.Problem{Type: p.kind, Title: http.StatusText(p.status), Status: p.status, Detail: p.detail, Job: p.job, RequestID: id}
+	doc := api.Problem{Type: p.kind, Title: http.StatusText(p.status), Status: p.status, Detail: p.detail, Job: p.job, Candidates: p.candidates, RequestID: id}
 	if doc.Type == "" {
 		doc.Type = "about:blank" // RFC 9457 section 4.2.1: the title is the status's
 	}
@@ -57,7 +59,7 @@ func explain(err error) *problem {
 	case errors.As(err, &p):
 		return p
 	case errors.As(err, &backend):
-		return &problem{status: backend.status, detail: backend.Detail}
+		return &problem{status: backend.status, detail: backend.Detail, candidates: backend.Candidates}
 	case errors.As(err, &httpError):
 		return &problem{status: httpError.Code, detail: routeDetail(httpError.Code)}
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):

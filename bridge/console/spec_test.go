@@ -25,6 +25,7 @@ func TestSpecAndTypesAgree(t *testing.T) {
 		"Resealed": reflect.TypeFor[api.Resealed](), "CertificateRotation": reflect.TypeFor[api.CertificateRotation](),
 		"Scope": reflect.TypeFor[api.Scope](), "Jobs": reflect.TypeFor[api.Jobs](), "Job": reflect.TypeFor[api.Job](),
 		"Change": reflect.TypeFor[api.Change](), "Problem": reflect.TypeFor[api.Problem](),
+		"Explanation": reflect.TypeFor[api.Explanation](), "ExplainedSide": reflect.TypeFor[api.ExplainedSide](), "ExplainedEvent": reflect.TypeFor[api.ExplainedEvent](),
 		"Pair": reflect.TypeFor[presence.Pair](), "Status": reflect.TypeFor[presence.Status](),
 	}
 	schemas := loadDoc(t).Components.Schemas
@@ -54,5 +55,6 @@ func TestSpecKnowsEveryValue(t *testing.T) {
 	require.ElementsMatch(t, []any{string(api.ByDeviceCode), string(api.ByRedirect), string(api.ByLink)}, schemas["Method"].Value.Enum)
 	require.ElementsMatch(t, []any{"pushed", "polled", "excluded", "unmatched"}, schemas["Coverage"].Value.Enum)
 	require.ElementsMatch(t, []any{"", "idle", "ringing", "in-call", "on-hold", "offline"}, schemas["Endpoint"].Value.Properties["line"].Value.Enum)
+	require.EqualValues(t, api.MaxChain, *schemas["Explanation"].Value.Properties["chain"].Value.MaxItems)
 	require.EqualValues(t, api.MaxChanges, *schemas["Job"].Value.Properties["changed"].Value.MaxItems)
 }

@@ -110,6 +110,26 @@ func (c *Client) Member(ctx context.Context, account, key string) (api.Member, e
 	return out, err
 }
 
+// Explain says why a member (id, UPN, mail or extension) looks as they do, or looked at some moment. Zero times mean now,
+// and wherever the cause is; times in sentences are in the zone.
+func (c *Client) Explain(ctx context.Context, account, key string, moment, since time.Time, zone *time.Location) (api.Explanation, error) {
+	q := url.Values{}
+	if !moment.IsZero() {
+		q.Set("at", moment.UTC().Format(time.RFC3339Nano))
+	}
+	if !since.IsZero() {
+		q.Set("since", since.UTC().Format(time.RFC3339Nano))
+	}
+	when := moment
+	if when.IsZero() {
+		when = time.Now()
+	}
+	q.Set("zone", when.In(zone).Format("-07:00"))
+	var out api.Explanation
+	err := c.read(ctx, at("accounts", account, "members", key, "explain")+"?"+q.Encode(), 0, &out)
+	return out, err
+}
+
 // Monitors lists the monitors of an account.
 func (c *Client) Monitors(ctx context.Context, account string) ([]api.Monitor, error) {
 	var out api.Monitors

@@ -65,3 +65,12 @@ func (e *ReachError) Error() string {
 }
 
 func (e *ReachError) Unwrap() error { return e.Err }
+
+// Candidates are the keys that an error of the bridge proposes instead of the one that was asked for.
+func Candidates(err error) []string {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Candidates
+	}
+	return nil
+}

@@ -134,8 +134,12 @@ type Assertion struct {
 	Previous string `json:"previous,omitempty"`
 	// From is the endpoint that is the cause, for an assertion in Teams.
 	From string `json:"from,omitempty"`
-	// Masked: the member's own choice outranks it, so that it does not show.
-	Masked bool `json:"masked,omitempty"`
+	// Until is when it ends by itself, in Teams, unless it is prolonged.
+	Until time.Time `json:"until,omitzero"`
+	// Masked: the member's own choice, MaskedBy, outranks it, so that it does not show.
+	Masked      bool      `json:"masked,omitempty"`
+	MaskedBy    string    `json:"masked_by,omitempty"`
+	MaskedSince time.Time `json:"masked_since,omitzero"`
 }
 
 // Override is a choice by hand that ended an assertion of ours.
@@ -316,6 +320,8 @@ type Problem struct {
 	Detail string `json:"detail,omitempty"`
 	// Job is the running job's id, where that is the problem.
 	Job string `json:"job,omitempty"`
+	// Candidates are keys that exist, where one did not, the nearest first; or those that it could mean.
+	Candidates []string `json:"candidates,omitempty"`
 	// RequestID finds the request in the bridge's log.
 	RequestID string `json:"request_id,omitempty"`
 }
