@@ -124,16 +124,19 @@ func EndpointSideName(id presence.EndpointID) string { return "pbx." + id.PBX + 
 // States is how all sides of a record stand, Teams first.
 func (r *Record) States() []SideState {
 	out := make([]SideState, 0, 1+len(r.Endpoints))
-	out = append(out, r.Teams.state(r.Excluded))
+	teams := r.Teams.State()
+	teams.Excluded = r.Excluded
+	out = append(out, teams)
 	for i := range r.Endpoints {
 		out = append(out, r.Endpoints[i].state(r.Excluded))
 	}
 	return out
 }
 
-func (t *TeamsSide) state(excluded bool) SideState {
+// State is how Teams' side stands.
+func (t *TeamsSide) State() SideState {
 	s := SideState{
-		Side: TeamsSideLabel, Known: !t.Shown.IsUnknown(), OrganicState: t.OrganicState, ReadOwed: t.ReadOwed, Excluded: excluded,
+		Side: TeamsSideLabel, Known: !t.Shown.IsUnknown(), OrganicState: t.OrganicState, ReadOwed: t.ReadOwed,
 		Because: slices.Clone(t.Because),
 	}
 	if s.Known {

@@ -69,6 +69,13 @@ func (e *Engine) Find(key string) (View, bool) {
 	return e.view(m), true
 }
 
+// Members lists who the members are, in no order.
+func (e *Engine) Members() []Member {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Collect(maps.Values(e.members))
+}
+
 // MemberCount is the number of members.
 func (e *Engine) MemberCount() int {
 	e.mu.Lock()

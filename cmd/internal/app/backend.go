@@ -57,9 +57,9 @@ func consoleError(e *replyError) error {
 	}
 	switch e.Kind {
 	case "not_found":
-		return console.NotFound("%s", e.Text)
+		return console.WithCandidates(console.NotFound("%s", e.Text), e.Candidates)
 	case "conflict":
-		return console.Conflict("%s", e.Text)
+		return console.WithCandidates(console.Conflict("%s", e.Text), e.Candidates)
 	case "invalid":
 		return console.Invalid("%s", e.Text)
 	case "unavailable":

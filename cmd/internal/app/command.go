@@ -15,13 +15,14 @@ import (
 
 // command is what an administrator orders, on its way to the owner of the account (cmd.v1.<account>).
 type command struct {
-	Op     string               `json:"op"`
-	Key    string               `json:"key,omitempty"` // a member's id, UPN or mail; a monitor's UPN; an id of a sign-in or job
-	Query  *console.MemberQuery `json:"query,omitempty"`
-	Method api.Method           `json:"method,omitempty"` // of a sign-in
-	Answer *signin.Answer       `json:"answer,omitempty"` // what a browser brought back from one
-	WaitMS int64                `json:"wait_ms,omitempty"`
-	Since  int                  `json:"since,omitempty"` // changes of a resync that were told already
+	Op      string               `json:"op"`
+	Key     string               `json:"key,omitempty"` // a member's id, UPN or mail; a monitor's UPN; an id of a sign-in or job
+	Query   *console.MemberQuery `json:"query,omitempty"`
+	Method  api.Method           `json:"method,omitempty"` // of a sign-in
+	Answer  *signin.Answer       `json:"answer,omitempty"` // what a browser brought back from one
+	WaitMS  int64                `json:"wait_ms,omitempty"`
+	Since   int                  `json:"since,omitempty"` // changes of a resync that were told already
+	Explain *explainQuery        `json:"explain,omitempty"`
 }
 
 // reply answers a command.
@@ -37,12 +38,15 @@ type reply struct {
 
 	Resealed    *api.Resealed            `json:"resealed,omitempty"`
 	Certificate *api.CertificateRotation `json:"certificate,omitempty"`
+	Explanation *api.Explanation         `json:"explanation,omitempty"`
 }
 
 // replyError is an error on its way back; its kind decides about the status that the caller sees.
 type replyError struct {
 	Kind string `json:"kind"` // not_found, conflict, invalid, unavailable, or internal
 	Text string `json:"text"`
+	// Candidates are keys that exist, where one did not, or that it could mean.
+	Candidates []string `json:"candidates,omitempty"`
 }
 
 func (e *replyError) Error() string { return e.Text }
@@ -89,6 +93,12 @@ func (a *account) carryOut(ctx context.Context, c command) (reply, error) {
 	case "member":
 		m, err := a.member(c.Key)
 		return reply{Member: m}, err
+	case "explain":
+		if c.Explain == nil {
+			c.Explain = &explainQuery{}
+		}
+		e, err := a.explain(ctx, c.Key, *c.Explain)
+		return reply{Explanation: e}, err
 	case "monitors":
 		return reply{Monitors: a.monitorList()}, nil
 	case "authorize":

@@ -80,11 +80,14 @@ func (r *resyncs) start(key string) (*resyncState, error) {
 		ids = r.a.engine.MemberIDs()
 		slices.Sort(ids)
 	} else {
-		v, ok := r.a.engine.Find(key)
-		if !ok {
-			return nil, fail("not_found", "the account %s has no member %q", r.a.name, key)
+		who, err := r.a.lookUp(key)
+		switch {
+		case err != nil:
+			return nil, err
+		case who.unmatched != nil:
+			return nil, fail("not_found", "the account %s has no member %q with a phone", r.a.name, key)
 		}
-		ids = []string{v.Member.ID}
+		ids = []string{who.id}
 	}
 	job := &resync{id: uuid.NewString(), ids: ids}
 	job.state = resyncState{ID: job.id, Total: len(ids)}

@@ -102,19 +102,22 @@ func matchesText(m *api.Member, text string) bool {
 	return slices.ContainsFunc(fields, func(f string) bool { return strings.Contains(strings.ToLower(f), text) })
 }
 
-// member finds one by id, UPN or mail, or by an endpoint's extension.
+// member finds one by id, UPN, mail or extension.
 func (a *account) member(key string) (*api.Member, error) {
-	if v, ok := a.engine.Find(key); ok {
-		m := a.memberOf(v)
+	who, err := a.lookUp(key)
+	if err != nil {
+		return nil, err
+	}
+	if who.unmatched != nil {
+		m := a.personOf(*who.unmatched)
 		return &m, nil
 	}
-	for _, p := range a.dir.unmatched() {
-		if strings.EqualFold(p.ID, key) || strings.EqualFold(p.UPN, key) || (p.Mail != "" && strings.EqualFold(p.Mail, key)) {
-			m := a.personOf(p)
-			return &m, nil
-		}
+	v, ok := a.engine.Find(who.id)
+	if !ok {
+		return nil, fail("not_found", "%s has just left the account %s", who.upn, a.name)
 	}
-	return nil, fail("not_found", "the account %s has no member %q: give an id, a UPN or a mail address", a.name, key)
+	m := a.memberOf(v)
+	return &m, nil
 }
 
 func (a *account) personOf(p directory.Person) api.Member {
@@ -162,10 +165,8 @@ func teamsView(t *bridge.TeamsSide, c monitors.Cover) api.Teams {
 		out.OrganicState = "unknown"
 	}
 	if as := t.Assertion; as != nil {
-		out.Assertion = &api.Assertion{
-			Value: as.Value.String(), Class: string(as.Class), Phase: string(as.Phase), Since: as.Since.UTC(), From: as.From.String(),
-			Masked: t.OrganicState == bridge.OrganicSeen,
-		}
+		out.Assertion = assertionView(t.State().Assertion)
+		out.Assertion.From = as.From.String()
 	}
 	if t.Write != nil {
 		out.Pending = append(out.Pending, pendingWrite(t.Write.Waiting))

@@ -85,10 +85,11 @@ func (r *remote) member(cmd *cobra.Command, c *client.Client, key string) (accou
 	if err != nil {
 		return "", m, err
 	}
-	var in []string
+	var in, near []string
 	for _, name := range accounts {
 		found, err := c.Member(cmd.Context(), name, key)
 		if client.IsNotFound(err) {
+			near = proposals(near, err)
 			continue
 		}
 		if err != nil {
@@ -98,7 +99,7 @@ func (r *remote) member(cmd *cobra.Command, c *client.Client, key string) (accou
 	}
 	switch len(in) {
 	case 0:
-		return "", m, fmt.Errorf("no member %q in %s: give an id, a UPN or a mail address (users list shows them)", key, strings.Join(accounts, ", "))
+		return "", m, notFound(key, accounts, near)
 	case 1:
 		return in[0], m, nil
 	default:
@@ -135,10 +136,10 @@ func newUsers() *cobra.Command {
 	}
 	list.Flags().StringVar(&text, "find", "", "only members whose name, UPN, mail, extension or id holds this")
 	get := &cobra.Command{
-		Use: "get USER", Short: "Show one member: id, UPN or mail", Args: cobra.ExactArgs(1),
+		Use: "get USER", Short: "Show one member: id, UPN, mail or extension", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return usersGet(cmd, r, args[0]) },
 	}
-	cmd.AddCommand(list, get)
+	cmd.AddCommand(list, get, newExplain(r))
 	return cmd
 }
 
@@ -198,14 +199,34 @@ func phones(m *api.Member) string {
 func ours(m *api.Member) string {
 	var out []string
 	if a := m.Teams.Assertion; a != nil {
-		out = append(out, "Teams: "+a.Value)
+		out = append(out, "Teams: "+a.Value+masked(a))
 	}
 	for i := range m.Endpoints {
-		if a := m.Endpoints[i].Assertion; a != nil {
-			out = append(out, m.Endpoints[i].PBX+": "+a.Value)
+		ep := &m.Endpoints[i]
+		if a := ep.Assertion; a != nil {
+			out = append(out, ep.PBX+": "+a.Value+masked(a))
+		}
+		if o := ep.Override; o != nil {
+			out = append(out, ep.PBX+": overridden by hand since "+stamp(o.Since)+over(o))
 		}
 	}
 	return strings.Join(out, "; ")
+}
+
+// masked says that an assertion does not show, since when and because of what.
+func masked(a *api.Assertion) string {
+	if !a.Masked {
+		return ""
+	}
+	return " (masked since " + stamp(a.MaskedSince) + " by the person's own " + a.MaskedBy + ")"
+}
+
+// over is what policy wanted when the person chose by hand.
+func over(o *api.Override) string {
+	if o.Of == "" {
+		return ""
+	}
+	return " (policy wanted " + o.Of + ")"
 }
 
 func usersGet(cmd *cobra.Command, r *remote, key string) error {
@@ -230,11 +251,14 @@ func memberRows(account string, m *api.Member) [][]string {
 		{"Teams shows", m.Teams.Shown.String() + "  (own state: " + organic(&m.Teams) + ")"},
 	}
 	if a := m.Teams.Assertion; a != nil {
-		masked := ""
-		if a.Masked {
-			masked = ", masked by the person's own"
+		until := ""
+		if !a.Until.IsZero() {
+			until = ", until " + stamp(a.Until) + " unless prolonged"
 		}
-		rows = append(rows, []string{"  asserted by us", fmt.Sprintf("%s (%s) since %s, because of %s%s", a.Value, a.Phase, stamp(a.Since), a.From, masked)})
+		rows = append(rows, []string{"  asserted by us", fmt.Sprintf("%s (%s) since %s, because of %s%s", a.Value, a.Phase, stamp(a.Since), a.From, until)})
+		if a.Masked {
+			rows = append(rows, []string{"  masked", fmt.Sprintf("since %s, by the person's own %s", stamp(a.MaskedSince), a.MaskedBy)})
+		}
 	}
 	rows = appendWould(rows, m.Teams.Would)
 	rows = append(rows, []string{"  because", inWords(m.Teams.Because)})
@@ -250,7 +274,7 @@ func memberRows(account string, m *api.Member) [][]string {
 			rows = append(rows, []string{"  asserted by us", fmt.Sprintf("%s (%s) since %s, afterwards %s again", a.Value, a.Phase, stamp(a.Since), a.Previous)})
 		}
 		if o := ep.Override; o != nil {
-			rows = append(rows, []string{"  overridden", fmt.Sprintf("the person chose by hand at %s, over %s", stamp(o.Since), o.Of)})
+			rows = append(rows, []string{"  overridden", "the person chose by hand at " + stamp(o.Since) + over(o)})
 		}
 		rows = appendWould(rows, ep.Would)
 		rows = append(rows, []string{"  because", inWords(ep.Because)})

@@ -56,6 +56,7 @@ func TestCommandsOnARunningBridge(t *testing.T) {
 	t.Run("where the bridge is", func(t *testing.T) { testWhere(t, file) })
 	t.Run("monitors", func(t *testing.T) { testMonitors(t, file, one) })
 	t.Run("resync", func(t *testing.T) { testResync(t, file, one) })
+	t.Run("users explain", func(t *testing.T) { testExplain(t, file, one) })
 	t.Run("what a call looks like", func(t *testing.T) {
 		require.NoError(t, one.graph.StartCall(upn))
 		eventually(t, func() bool {

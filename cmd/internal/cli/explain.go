@@ -1,0 +1,122 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"presencebridge/bridge/console/client"
+)
+
+// newExplain is `users explain`.
+func newExplain(r *remote) *cobra.Command {
+	var at, since string
+	cmd := &cobra.Command{
+		Use: "explain USER", Short: "Say why a member looks as they do, or looked at some moment", Args: cobra.ExactArgs(1),
+		Long: "USER is an id, a UPN, a mail address or an extension. What each side shows and why, in plain sentences: what the bridge\n" +
+			"has put there and because of what, until when, what is masked or overridden by whom, what the bridge waits for, and what\n" +
+			"happened. How far back that goes is the configuration's key history.",
+		Example: "  presence-bridge users explain anna@contoso.com --config bridge.yaml\n" +
+			"  presence-bridge users explain anna@contoso.com --at 10:15 --config bridge.yaml\n" +
+			"  presence-bridge users explain 1007 --since 2h --config bridge.yaml",
+		RunE: func(cmd *cobra.Command, args []string) error { return usersExplain(cmd, r, args[0], at, since) },
+	}
+	cmd.Flags().StringVar(&at, "at", "", "the moment to explain: a time such as 10:15, \"2026-11-25 10:15\", or RFC 3339; default: now")
+	cmd.Flags().StringVar(&since, "since", "", "how far back to tell what happened: a duration such as 24h, or a moment as for --at;\ndefault: as far as explains what shows")
+	return cmd
+}
+
+func usersExplain(cmd *cobra.Command, r *remote, key, at, since string) error {
+	now := time.Now()
+	moment, err := parseMoment(at, now)
+	if err != nil {
+		return fmt.Errorf("--at: %w", err)
+	}
+	from, err := parseSince(since, moment, now)
+	if err != nil {
+		return fmt.Errorf("--since: %w", err)
+	}
+	c, err := r.client()
+	if err != nil {
+		return err
+	}
+	account, m, err := r.member(cmd, c, key)
+	if err != nil {
+		return err
+	}
+	e, err := c.Explain(cmd.Context(), account, m.ID, moment, from, now.Location())
+	if err != nil {
+		return err
+	}
+	if r.json {
+		return writeJSON(cmd.OutOrStdout(), e)
+	}
+	_, err = fmt.Fprint(cmd.OutOrStdout(), e.Text)
+	return err
+}
+
+// parseMoment reads a moment as people write it: a time of day is the last one that has been, today or yesterday.
+func parseMoment(s string, now time.Time) (time.Time, error) {
+	s = strings.TrimSpace(s)
+	if s == "" {
+		return time.Time{}, nil
+	}
+	for _, layout := range []string{"15:04", "15:04:05"} {
+		t, err := time.ParseInLocation(layout, s, now.Location())
+		if err != nil {
+			continue
+		}
+		y, m, d := now.Date()
+		t = time.Date(y, m, d, t.Hour(), t.Minute(), t.Second(), 0, now.Location())
+		if t.After(now) {
+			t = t.AddDate(0, 0, -1)
+		}
+		return t, nil
+	}
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02 15:04", "2006-01-02 15:04:05", "2006-01-02T15:04", "2006-01-02T15:04:05"} {
+		t, err := time.ParseInLocation(layout, s, now.Location())
+		if err != nil {
+			continue
+		}
+		if t.After(now) {
+			return time.Time{}, fmt.Errorf("%s has not come yet", s)
+		}
+		return t, nil
+	}
+	return time.Time{}, fmt.Errorf("%q is no moment: write 10:15, \"2026-11-25 10:15\" or 2026-11-25T10:15:00+01:00", s)
+}
+
+// parseSince reads how far back to go: a duration before the moment to explain, or a moment.
+func parseSince(s string, moment, now time.Time) (time.Time, error) {
+	if moment.IsZero() {
+		moment = now
+	}
+	if s == "" {
+		return time.Time{}, nil
+	}
+	if d, err := time.ParseDuration(s); err == nil {
+		if d <= 0 {
+			return time.Time{}, fmt.Errorf("%s is not above 0", s)
+		}
+		return moment.Add(-d), nil
+	}
+	t, err := parseMoment(s, now)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("%q is neither a duration such as 24h nor a moment such as 10:15", s)
+	}
+	return t, nil
+}
+
+// notFound says that nobody is called so, and who is called nearly so.
+func notFound(key string, accounts, near []string) error {
+	text := fmt.Sprintf("no member %q in %s: give an id, a UPN, a mail address or an extension (users list shows them)", key, strings.Join(accounts, ", "))
+	if len(near) > 0 {
+		text += "; did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return fmt.Errorf("%s", text)
+}
+
+// proposals are the candidates of an error that no one account can answer alone.
+func proposals(near []string, err error) []string { return append(near, client.Candidates(err)...) }
