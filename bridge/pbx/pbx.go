@@ -197,6 +197,7 @@ type Error struct {
 	RetryAfter time.Duration // how long the PBX asked to wait, 0 if it did not say
 	Op         string        // what was tried, for example "put presence"
 	Err        error
+	Remedy     string // what a person can do about it, where the kind alone does not say
 }
 
 // Error tells what was tried and what came of it.

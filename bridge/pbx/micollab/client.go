@@ -17,7 +17,7 @@ import (
 type Client struct {
 	cfg     Config
 	http    *http.Client
-	metrics *metrics
+	metrics *link.Metrics
 	tracker *link.Tracker
 
 	seq      atomic.Uint64 // of events
@@ -42,7 +42,7 @@ func New(cfg Config) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{cfg: cfg, http: hc, tracker: link.NewTracker(cfg.Debounce)}
-	if c.metrics, err = newMetrics(cfg); err != nil {
+	if c.metrics, err = link.NewMetrics(cfg.Metrics, cfg.Account, cfg.Name); err != nil {
 		return nil, err
 	}
 	c.token.read = cfg.Token
@@ -121,7 +121,7 @@ func (c *Client) Apply(ctx context.Context, user string, w pbx.Write) (pbx.State
 func (c *Client) answeredState(ctx context.Context, op, user string, body []byte) (pbx.State, error) {
 	p, err := decodePresence(body)
 	if err != nil {
-		c.metrics.bad("answer")
+		c.metrics.Bad("answer")
 		return pbx.State{}, &pbx.Error{Kind: pbx.Unanswered, Op: op, Err: fmt.Errorf("%w: %w", errBadAnswer, err)}
 	}
 	c.users.saw(user, p)
@@ -132,7 +132,7 @@ func (c *Client) answeredState(ctx context.Context, op, user string, body []byte
 func (c *Client) state(ctx context.Context, p wirePresence) pbx.State {
 	line, ok := presence.ParseLine(p.Line)
 	if !ok {
-		c.metrics.bad("line")
+		c.metrics.Bad("line")
 	}
 	return pbx.State{
 		Line: line, Status: c.status(ctx, p.Status), Message: p.Message,

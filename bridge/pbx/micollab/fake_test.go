@@ -177,6 +177,36 @@ func newBench(t testing.TB, change ...func(*Config)) *bench {
 	return b
 }
 
+// metric is one sample of the bench's own connector; labels are values of the further labels.
+func (b *bench) metric(t testing.TB, name string, labels ...string) float64 {
+	return metricOf(t, b.reg, "main", name, labels...)
+}
+
+func metricOf(t testing.TB, reg *prometheus.Registry, pbx, name string, labels ...string) float64 {
+	t.Helper()
+	families, err := reg.Gather()
+	require.NoError(t, err)
+	for _, f := range families {
+		if f.GetName() != "presence_bridge_pbx_"+name {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			values := map[string]bool{}
+			for _, l := range m.GetLabel() {
+				values[l.GetValue()] = true
+			}
+			all := values[pbx]
+			for _, l := range labels {
+				all = all && values[l]
+			}
+			if all {
+				return m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			}
+		}
+	}
+	return 0
+}
+
 // strip takes the adapter's path off, as the adapter would.
 type strip struct {
 	prefix string

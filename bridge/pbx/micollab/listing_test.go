@@ -88,7 +88,7 @@ func TestSnapshotOfBadUsers(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{"a@0", "b@0", "c@0", "d@1"}, ids(users), "one that cannot be read costs no other")
 	require.Equal(t, pbx.State{}, users[0].State, "whose presence cannot be read is unknown")
-	require.EqualValues(t, 10, testutil.ToFloat64(b.metrics.badInput.WithLabelValues("user")))
+	require.EqualValues(t, 10, b.metric(t, "bad_input_total", "user"))
 }
 
 func TestSnapshotOfNoListing(t *testing.T) {
@@ -370,8 +370,8 @@ func TestTwoConnectorsShareTheirMetrics(t *testing.T) {
 	other.pbx.set(at("/v1/", 500, ""))
 	_, err = other.Statuses(context.Background())
 	require.Error(t, err)
-	require.EqualValues(t, 1, testutil.ToFloat64(b.metrics.requests.WithLabelValues("list statuses", "ok")))
-	require.EqualValues(t, 1, testutil.ToFloat64(other.metrics.requests.WithLabelValues("list statuses", "unanswered")))
+	require.EqualValues(t, 1, b.metric(t, "requests_total", "list statuses", "ok"))
+	require.EqualValues(t, 1, metricOf(t, b.reg, "second", "requests_total", "list statuses", "unanswered"))
 	problems, err := testutil.GatherAndLint(b.reg)
 	require.NoError(t, err)
 	require.Empty(t, problems)

@@ -52,7 +52,7 @@ type request struct {
 func (c *Client) do(ctx context.Context, rq request) ([]byte, error) {
 	began := time.Now()
 	body, err := c.try(ctx, rq)
-	c.metrics.request(rq.op, err, time.Since(began))
+	c.metrics.Request(rq.op, err, time.Since(began))
 	return body, err
 }
 

@@ -46,7 +46,7 @@ func (c *Client) Snapshot(ctx context.Context) ([]pbx.User, error) {
 			break
 		}
 		if err := l.mayGoOn(page.Next); err != nil {
-			c.metrics.bad("listing")
+			c.metrics.Bad("listing")
 			return nil, &pbx.Error{Kind: pbx.Unanswered, Op: op, Err: fmt.Errorf("%w: %w", errBadAnswer, err)}
 		}
 		after = page.Next
@@ -111,14 +111,14 @@ func (c *Client) take(ctx context.Context, l *listing, page wirePage) {
 		var u wireUser
 		if json.Unmarshal(raw, &u) != nil || u.ID == "" || len(u.ID) > maxID {
 			l.bad++
-			c.metrics.bad("user")
+			c.metrics.Bad("user")
 			continue
 		}
 		user := pbx.User{ID: u.ID, Email: u.Email, Extension: u.Extension, DisplayName: u.DisplayName}
 		p, err := decodePresence(u.Presence)
 		if err != nil || len(u.Presence) > maxPresence {
 			l.bad++
-			c.metrics.bad("user")
+			c.metrics.Bad("user")
 			l.add(user, seen{})
 			continue
 		}
@@ -161,7 +161,7 @@ func (c *Client) onePage(ctx context.Context, after string) (wirePage, error) {
 		err = errors.New("users is missing")
 	}
 	if err != nil {
-		c.metrics.bad("answer")
+		c.metrics.Bad("answer")
 		return page, &pbx.Error{Kind: pbx.Unanswered, Op: op, Err: fmt.Errorf("%w: %w", errBadAnswer, err)}
 	}
 	return page, nil

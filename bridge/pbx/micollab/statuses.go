@@ -121,11 +121,11 @@ func (c *Client) Statuses(ctx context.Context) ([]presence.Status, error) {
 	}
 	list, bad, err := decodeStatuses(body)
 	if err != nil {
-		c.metrics.bad("answer")
+		c.metrics.Bad("answer")
 		return nil, &pbx.Error{Kind: pbx.Unanswered, Op: op, Err: fmt.Errorf("%w: %w", errBadAnswer, err)}
 	}
 	if bad > 0 {
-		c.metrics.bad("status")
+		c.metrics.Bad("status")
 		c.cfg.Log.WarnContext(ctx, "statuses of the pbx cannot be read and are left out", "count", bad)
 	}
 	c.statuses.take(list)

@@ -48,7 +48,7 @@ func (c *Client) Watch(ctx context.Context, deliver func(pbx.Event)) error {
 	bo.Reset()
 	for ctx.Err() == nil {
 		err := w.connection(ctx)
-		c.metrics.up.Set(0)
+		c.metrics.Up(false)
 		if ctx.Err() != nil {
 			break
 		}
@@ -99,7 +99,7 @@ func (w *watch) connection(ctx context.Context) error {
 	c := w.c
 	w.opened = time.Time{}
 	if err := c.ensureStatuses(ctx); err != nil {
-		c.metrics.streams.WithLabelValues("failed").Inc()
+		c.metrics.Connection("failed")
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -107,7 +107,7 @@ func (w *watch) connection(ctx context.Context) error {
 	w.resumes = w.lastID != ""
 	body, err := c.openStream(ctx, cancel, w.lastID)
 	if err != nil {
-		c.metrics.streams.WithLabelValues("failed").Inc()
+		c.metrics.Connection("failed")
 		if pbx.KindOf(err) == pbx.Refused {
 			w.lastID = "" // perhaps it was the id
 		}
@@ -130,7 +130,7 @@ func (w *watch) connection(ctx context.Context) error {
 
 func (c *Client) up() {
 	c.tracker.Connected()
-	c.metrics.up.Set(1)
+	c.metrics.Up(true)
 }
 
 // received is a frame or the end.
@@ -209,7 +209,7 @@ func (w *watch) greet() {
 	}
 	if w.resumes {
 		w.greeted = true
-		w.c.metrics.streams.WithLabelValues("resumed").Inc()
+		w.c.metrics.Connection("resumed")
 		w.seenAt = time.Now()
 		w.emit(pbx.Event{Kind: pbx.EventSeen})
 		return
@@ -220,7 +220,7 @@ func (w *watch) greet() {
 func (w *watch) reset() {
 	if !w.greeted {
 		w.greeted = true
-		w.c.metrics.streams.WithLabelValues("reset").Inc()
+		w.c.metrics.Connection("reset")
 	}
 	w.owed, w.resetAt = false, time.Now()
 	w.c.statuses.expire()
@@ -237,7 +237,7 @@ func (w *watch) seen() {
 
 func (w *watch) emit(e pbx.Event) {
 	e.Seq = w.c.seq.Add(1)
-	w.c.metrics.event(e.Kind)
+	w.c.metrics.Event(e.Kind)
 	w.deliver(e)
 }
 
@@ -301,7 +301,7 @@ func (w *watch) resetAsked() {
 
 // unreadable notes that something was said and is lost.
 func (w *watch) unreadable(ctx context.Context, what string) {
-	w.c.metrics.bad(what)
+	w.c.metrics.Bad(what)
 	if w.owed {
 		return // that one will do
 	}

@@ -9,7 +9,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
 
 	"presencebridge/bridge/pbx"
@@ -222,8 +221,8 @@ func TestUnreadableEventsAreAnsweredWithAReset(t *testing.T) {
 				require.Len(t, w.got(), 50, "one reset a minute at most")
 				w.pass(lossGap + 2*time.Second)
 				require.Contains(t, w.got(), "reset", "but one")
-				require.GreaterOrEqual(t, testutil.ToFloat64(w.metrics.badInput.WithLabelValues("event"))+
-					testutil.ToFloat64(w.metrics.badInput.WithLabelValues("event_too_long")), 51.0)
+				require.GreaterOrEqual(t, w.metric(t, "bad_input_total", "event")+
+					w.metric(t, "bad_input_total", "event_too_long"), 51.0)
 				require.Equal(t, 1, w.pbx.opens())
 			}, func(c *Config) { c.Silence = time.Hour })
 		})
@@ -409,11 +408,11 @@ func TestAfterAWatchNothingIsConnected(t *testing.T) {
 			s.say(reset, "e-7")
 			require.Equal(t, pbx.EventReset, (<-events).Kind)
 			require.Equal(t, pbx.ConnConnected, b.Connection().State)
-			require.EqualValues(t, 1, testutil.ToFloat64(b.metrics.up))
+			require.EqualValues(t, 1, b.metric(t, "watch_up"))
 			cancel()
 			<-done
 			require.Equal(t, pbx.ConnConnecting, b.Connection().State)
-			require.Zero(t, testutil.ToFloat64(b.metrics.up))
+			require.Zero(t, b.metric(t, "watch_up"))
 		}
 	})
 }

@@ -115,27 +115,6 @@ func (v *validator) monitors(a *Account, path string) {
 	}
 }
 
-// PBXTypes lists the types of PBX that there are connectors for.
-func PBXTypes() []string { return []string{"micollab"} }
-
-func (v *validator) pbx(a *Account, path string, urls seen) {
-	if len(a.PBX) == 0 {
-		v.add(path+".pbx", "is missing", "describe at least one PBX: name, type, url and token_file")
-	}
-	names := seen{}
-	for i := range a.PBX {
-		p, at := &a.PBX[i], fmt.Sprintf("%s.pbx[%d]", path, i)
-		if v.name(at+".name", p.Name) {
-			v.unique(names, p.Name, at+".name", "is also the name of %s", "names of PBXs must differ within an account")
-		}
-		v.pbxType(at+".type", p.Type)
-		v.pbxURL(at+".url", p.URL, urls)
-		if p.TokenFile == "" {
-			v.add(at+".token_file", "is missing", "name the file with the PBX's bearer token")
-		}
-	}
-}
-
 func (v *validator) pbxType(path, kind string) {
 	known := strings.Join(PBXTypes(), ", ")
 	switch {

@@ -132,9 +132,12 @@ type Monitor struct {
 // PBX is one PBX.
 type PBX struct {
 	Name             string        `yaml:"name" doc:"Name of the PBX within the account: 1 to 32 of a-z, 0-9 and -, not beginning with x- or h-."`
-	Type             string        `yaml:"type" doc:"Kind of PBX. Known: micollab."`
+	Type             string        `yaml:"type" doc:"Kind of PBX. Known: micollab, 3cx."`
 	URL              string        `yaml:"url" doc:"Address of the PBX's interface. Plain HTTP only for loopback addresses or where nobody can listen in."`
-	TokenFile        string        `yaml:"token_file" path:"file" doc:"File with the bearer token."`
+	TokenFile        string        `yaml:"token_file" path:"file" doc:"micollab: file with the bearer token."`
+	ClientID         string        `yaml:"client_id" doc:"3cx: client id of the API client (Integrations > API), with Configuration API and Call Control API access. One bridge only may use it: each new token ends the one before."`
+	ClientSecretFile string        `yaml:"client_secret_file" path:"file" doc:"3cx: file with the API client's key. It is read again when it is refused."`
+	PollInterval     time.Duration `yaml:"poll_interval" min:"1s" max:"5m" doc:"3cx: how often everybody's status is read, since a 3CX tells of calls only. Default 5s."`
 	CAFile           string        `yaml:"ca_file" path:"file" doc:"PEM file with the authorities that sign the certificate of url. Empty: the system's."`
 	WritesPerSecond  float64       `yaml:"writes_per_second" default:"20" min:"0.1" max:"1000" doc:"Most writes to this PBX, so that the end of an outage is no storm."`
 	SnapshotInterval time.Duration `yaml:"snapshot_interval" default:"5m" min:"5s" max:"24h" doc:"How often every user of the PBX is read, against lost events."`

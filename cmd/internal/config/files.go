@@ -49,6 +49,7 @@ func (v *validator) accountFiles(a *Account, path string) {
 	for i, p := range a.PBX {
 		at := fmt.Sprintf("%s.pbx[%d]", path, i)
 		v.secretFile(at+".token_file", p.TokenFile)
+		v.secretFile(at+".client_secret_file", p.ClientSecretFile)
 		v.authorities(at+".ca_file", p.CAFile)
 	}
 }

@@ -55,7 +55,7 @@ func place(path, text string) string {
 	}
 	if key, ok := strings.CutPrefix(rest, "pbx[]."); ok {
 		return minimal[:strings.Index(minimal, "    pbx:")] + "    pbx:\n      - " + strings.Join(drop(
-			[]string{"name: main", "type: micollab", `url: "https://pbx.contoso.com"`, "token_file: token"}, key, text), "\n        ") + "\n"
+			pbxWith(key), key, text), "\n        ") + "\n"
 	}
 	if key, ok := strings.CutPrefix(rest, "graph."); ok && !strings.Contains(key, ".") {
 		head, tail, _ := strings.Cut(minimal, "    graph:\n")
@@ -67,6 +67,17 @@ func place(path, text string) string {
 		return strings.Replace(minimal, "    graph:\n", "    graph:\n"+nest(key, text, "      "), 1)
 	}
 	return minimal + nest(rest, text, "    ")
+}
+
+// pbxWith is a whole PBX of the first type that takes a key.
+func pbxWith(key string) []string {
+	lines := []string{"name: main", `url: "https://pbx.contoso.com"`}
+	kinds := pbxKinds()
+	i := max(0, slices.IndexFunc(kinds, func(k pbxKind) bool { return slices.Contains(slices.Concat(k.needs, k.takes), key) }))
+	for _, need := range kinds[i].needs {
+		lines = append(lines, need+": given")
+	}
+	return append(lines, "type: "+kinds[i].name)
 }
 
 // drop replaces the line of a key, or adds it.
@@ -112,7 +123,7 @@ func TestFileAndEnvironmentAgree(t *testing.T) {
 			t.Skip("the key has no such text")
 		}
 		base := minimal
-		if !strings.Contains(minimal, " "+k.Path[strings.LastIndexByte(k.Path, '.')+1:]+":") {
+		if strings.Contains(k.Path, "pbx[].") || !strings.Contains(minimal, " "+k.Path[strings.LastIndexByte(k.Path, '.')+1:]+":") {
 			base = place(k.Path, value(k)) // the environment must win over the file as well
 		}
 		fromFile, fileProblems := outcome(place(k.Path, text))

@@ -14,6 +14,7 @@ import (
 
 	"presencebridge/bridge/pbx"
 	"presencebridge/bridge/pbx/micollab"
+	"presencebridge/bridge/pbx/threecx"
 	"presencebridge/cmd/internal/config"
 )
 
@@ -37,6 +38,7 @@ type Options struct {
 func makers() map[string]func(p *config.PBX, o Options) (Connector, error) {
 	return map[string]func(p *config.PBX, o Options) (Connector, error){
 		"micollab": newMiCollab,
+		"3cx":      new3CX,
 	}
 }
 
@@ -66,6 +68,13 @@ func newMiCollab(p *config.PBX, o Options) (Connector, error) {
 		cfg.LearntClient = clientFile(filepath.Join(o.DataDir, "pbx-client."+o.Account+"."+p.Name))
 	}
 	return micollab.New(cfg)
+}
+
+func new3CX(p *config.PBX, o Options) (Connector, error) {
+	return threecx.New(threecx.Config{
+		Account: o.Account, Name: p.Name, URL: p.URL, CAFile: p.CAFile, Timeout: p.Timeout, ClientID: p.ClientID, PollInterval: p.PollInterval,
+		Secret: func() (string, error) { return config.ReadSecret(p.ClientSecretFile) }, Log: o.Log, Metrics: o.Metrics,
+	})
 }
 
 // clientFile keeps the name under which a PBX knows us.

@@ -20,14 +20,14 @@ func TestEveryTypeIsMade(t *testing.T) {
 	require.NoError(t, os.WriteFile(secret, []byte("x"), 0o600))
 	for _, kind := range config.PBXTypes() {
 		c, err := New(&config.PBX{
-			Name: "main", Type: kind, URL: "http://127.0.0.1:1", TokenFile: secret, Timeout: time.Second,
+			Name: "main", Type: kind, URL: "http://127.0.0.1:1", TokenFile: secret, ClientID: "bridge", ClientSecretFile: secret, Timeout: time.Second,
 		}, Options{Account: "contoso"})
 		require.NoError(t, err, kind)
 		require.NotNil(t, c)
 		c.Close()
 	}
 	_, err := New(&config.PBX{Name: "main", Type: "telegraph"}, Options{})
-	require.ErrorContains(t, err, `type "telegraph" is unknown; known types are micollab`)
+	require.ErrorContains(t, err, `type "telegraph" is unknown; known types are micollab, 3cx`)
 }
 
 func TestClientFile(t *testing.T) {
