@@ -31,6 +31,9 @@ func (a *account) describe() *api.Account {
 		if !row.Connected {
 			row.Detail = strings.TrimSpace(strings.Join([]string{string(c.State), c.Text, c.Remedy}, ". "))
 		}
+		for _, w := range c.Warnings {
+			row.Detail = strings.TrimSpace(row.Detail + " " + w.Text + " " + w.Remedy)
+		}
 		out.PBXs = append(out.PBXs, row)
 	}
 	return out

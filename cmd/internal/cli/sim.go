@@ -3,8 +3,10 @@ package cli
 import (
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -21,6 +23,7 @@ type simFlags struct {
 	seed                        uint64
 	rate                        float64
 	hands                       bool
+	kind                        string // of PBX
 }
 
 func newSim() *cobra.Command {
@@ -31,12 +34,13 @@ func newSim() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return simGraph(cmd, &g) },
 	}
 	pbx := &cobra.Command{
-		Use: "pbx", Args: cobra.NoArgs, Short: "A simulated PBX behind the MiCollab-style endpoint",
+		Use: "pbx", Args: cobra.NoArgs, Short: "A simulated PBX: one behind the MiCollab-style endpoint, or a 3CX",
 		RunE: func(cmd *cobra.Command, _ []string) error { return simPBX(cmd, &p) },
 	}
 	g.flags(graph, "127.0.0.1:9443")
 	graph.Flags().IntVar(&g.monitors, "monitors", 1, "monitors; they approve their sign-ins themselves")
 	p.flags(pbx, "127.0.0.1:9080")
+	pbx.Flags().StringVar(&p.kind, "type", "micollab", "type of PBX: "+strings.Join(slices.Sorted(maps.Keys(pbxSims())), ", "))
 	cmd.AddCommand(graph, pbx)
 	return cmd
 }
@@ -122,7 +126,20 @@ func printGraph(out io.Writer, sim *graphsim.Sim, secret, ca string, monitors []
 	return err
 }
 
+// pbxSims run the simulated PBXs, by type.
+func pbxSims() map[string]func(*cobra.Command, *simFlags) error {
+	return map[string]func(*cobra.Command, *simFlags) error{"micollab": simMiCollab, "3cx": sim3CX}
+}
+
 func simPBX(cmd *cobra.Command, s *simFlags) error {
+	run, ok := pbxSims()[s.kind]
+	if !ok {
+		return fmt.Errorf("--type %s: use %s", s.kind, strings.Join(slices.Sorted(maps.Keys(pbxSims())), ", "))
+	}
+	return run(cmd, s)
+}
+
+func simMiCollab(cmd *cobra.Command, s *simFlags) error {
 	faults, err := pbxsim.FaultPreset(s.faults)
 	if err != nil {
 		return err

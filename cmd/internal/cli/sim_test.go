@@ -17,12 +17,21 @@ import (
 // TestSimulatorsInProcessesOfTheirOwn does what a newcomer does: start both simulators, paste what they print into a
 // configuration, serve it, authorise the monitor, and move people with the commands that they print.
 func TestSimulatorsInProcessesOfTheirOwn(t *testing.T) {
-	t.Parallel()
+	for kind, call := range map[string]string{"micollab": "In a call", "3cx": "Away"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			simulatorsOfTheirOwn(t, kind, call)
+		})
+	}
+}
+
+func simulatorsOfTheirOwn(t *testing.T, kind, call string) {
+	t.Helper()
 	dir := t.TempDir()
 	graph := start(t, "sim", "graph", "--listen", "127.0.0.1:0", "--members", "5", "--by-hand", "--dir", dir)
-	phones := start(t, "sim", "pbx", "--listen", "127.0.0.1:0", "--members", "5", "--by-hand", "--dir", dir)
+	phones := start(t, "sim", "pbx", "--type", kind, "--listen", "127.0.0.1:0", "--members", "5", "--by-hand", "--dir", dir)
 	graph.says(t, "/sim/people\n")
-	phones.says(t, "Do not disturb")
+	phones.says(t, "/pick -d")
 	file := write(t, filepath.Join(dir, "bridge.yaml"), head(t, dir)+"accounts:\n  - name: contoso\n"+graph.out.String()+phones.out.String())
 	require.Contains(t, good(t, "config", "check", "--config", file), "is good")
 	bridge := start(t, "serve", "--config", file)
@@ -37,7 +46,7 @@ func TestSimulatorsInProcessesOfTheirOwn(t *testing.T) {
 	// A call in Teams shows on the PBX.
 	curl(t, graph.out.String(), "call")
 	eventually(t, func() bool {
-		return strings.Contains(run(t, "users", "list", "--config", file, "--find", "user00001@").out, "main: In a call")
+		return strings.Contains(run(t, "users", "list", "--config", file, "--find", "user00001@").out, "main: "+call)
 	}, "the call shows")
 	// A choice on the PBX is the person's own.
 	curl(t, phones.out.String(), "pick")

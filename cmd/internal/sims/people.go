@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"presencebridge/bridge/pbx/pbxsim"
+	"presencebridge/bridge/pbx/threecxsim"
 	"presencebridge/graph/graphsim"
 )
 
@@ -51,6 +52,15 @@ func Phones(people []Person) []pbxsim.User {
 	out := make([]pbxsim.User, len(people))
 	for i, p := range people {
 		out[i] = pbxsim.User{ID: p.Phone, Email: p.Mail, Extension: p.Extension, DisplayName: p.Name}
+	}
+	return out
+}
+
+// ThreeCX is the people as a 3CX lists them.
+func ThreeCX(people []Person) []threecxsim.User {
+	out := make([]threecxsim.User, len(people))
+	for i, p := range people {
+		out[i] = threecxsim.User{ID: i + 1, Number: p.Extension, Email: p.Mail, DisplayName: p.Name}
 	}
 	return out
 }

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -21,15 +22,23 @@ func checkPBXs(t *tenant) []Check {
 		case p.usersErr != nil:
 			out = append(out, failed(name, p.cfg.Name, pbxRemedy(p.usersErr), "%s: its users cannot be listed: %v", p.cfg.URL, p.usersErr))
 		case len(p.users) == 0:
-			out = append(out, warning(name, p.cfg.Name, "give the token's client the right to see the users", "%s can be used, but lists no users", p.cfg.URL))
+			out = append(out, warning(name, p.cfg.Name, "give the client the right to see the users", "%s can be used, but lists no users", p.cfg.URL))
 		default:
 			out = append(out, ok(name, p.cfg.Name, "%s lists, reports and may be written to; %d users, %d statuses", p.cfg.URL, len(p.users), len(p.statuses)))
+		}
+		for _, w := range p.warnings {
+			out = append(out, warning(name, p.cfg.Name, w.Remedy, "%s: %s", w.Code, w.Text))
 		}
 	}
 	return out
 }
 
+// pbxRemedy is what the connector advises, or what is usual for such an error.
 func pbxRemedy(err error) string {
+	var typed *pbx.Error
+	if errors.As(err, &typed) && typed.Remedy != "" {
+		return typed.Remedy
+	}
 	switch pbx.KindOf(err) {
 	case pbx.Unauthorised:
 		return "put a valid token into token_file"

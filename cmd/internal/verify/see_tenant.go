@@ -65,6 +65,7 @@ type endpoint struct {
 type phone struct {
 	cfg       *config.PBX
 	err       error // of Verify
+	warnings  []pbx.Warning
 	statuses  []presence.Status
 	statusErr error
 	users     []pbx.User
@@ -180,9 +181,11 @@ func (p *phone) look(ctx context.Context, account string, s *site) {
 		p.err, p.statusErr, p.usersErr = err, err, err
 		return
 	}
+	defer client.Close()
 	limited, cancel := context.WithTimeout(ctx, s.opts.Timeout)
 	defer cancel()
 	p.err = client.Verify(limited)
+	p.warnings = client.Connection().Warnings
 	if p.statuses, p.statusErr = client.Statuses(limited); p.statusErr != nil {
 		p.usersErr = p.statusErr
 		return
