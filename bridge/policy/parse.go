@@ -162,11 +162,22 @@ const (
 	groupsKey  = "groups"
 )
 
+// Error is one thing that is wrong with a policy. [Parse] joins them, so that [errors.As] finds the first; all of them
+// are behind Unwrap() []error.
+type Error struct {
+	Line int    // of the YAML
+	Path string // of the key: teams_to_pbx[0].when.line
+	Text string // what is wrong, and what to write instead
+}
+
+// Error is the mistake as one line.
+func (e *Error) Error() string { return fmt.Sprintf("line %d: %s: %s", e.Line, e.Path, e.Text) }
+
 func presetOf(w word, path string) (Policy, error) {
 	preset, ok := Presets()[w.text]
 	if !ok {
-		return Policy{}, fmt.Errorf("line %d: %s: there is no preset %q; use one of %s",
-			w.line, path, w.text, strings.Join(presetNames(), ", "))
+		return Policy{}, &Error{Line: w.line, Path: path, Text: fmt.Sprintf("there is no preset %q; use one of %s",
+			w.text, strings.Join(presetNames(), ", "))}
 	}
 	return preset, nil
 }
@@ -176,7 +187,7 @@ func teamsRulesOf(ys []yamlRule, path string, lines []int, errs *[]error) []Team
 	for i := range ys {
 		check := checker{line: at(lines, i), rule: fmt.Sprintf("%s[%d]", path, i)}
 		rule := ys[i].towardsPBX(&check)
-		rule.Line = check.line
+		rule.Line, rule.Path = check.line, check.rule
 		out = append(out, rule)
 		*errs = append(*errs, check.errs...)
 	}
@@ -188,7 +199,7 @@ func pbxRulesOf(ys []yamlRule, path string, lines []int, errs *[]error) []PBXRul
 	for i := range ys {
 		check := checker{line: at(lines, i), rule: fmt.Sprintf("%s[%d]", path, i)}
 		rule := ys[i].towardsTeams(&check)
-		rule.Line = check.line
+		rule.Line, rule.Path = check.line, check.rule
 		out = append(out, rule)
 		*errs = append(*errs, check.errs...)
 	}
@@ -215,6 +226,7 @@ func (y *yamlGroup) policy(i int, where lineIndex, errs *[]error) GroupPolicy {
 			check.errs = append(check.errs, err)
 		}
 		g.TeamsToPBX, g.PBXToTeams = preset.TeamsToPBX, preset.PBXToTeams
+		setPaths(path+".", g.TeamsToPBX, g.PBXToTeams)
 		g.HasTeamsToPBX, g.HasPBXToTeams = true, true
 	}
 	var lines map[string][]int
@@ -240,7 +252,8 @@ func repeatedGroups(gs []GroupPolicy) (errs []error) {
 	for i := range gs {
 		key := strings.ToLower(gs[i].Group)
 		if line, again := first[key]; again && key != "" {
-			errs = append(errs, fmt.Errorf("line %d: groups[%d].group: %q is named on line %d already, and only the first counts; join the two", gs[i].Line, i, gs[i].Group, line))
+			errs = append(errs, &Error{Line: gs[i].Line, Path: fmt.Sprintf("groups[%d].group", i),
+				Text: fmt.Sprintf("%q is named on line %d already, and only the first counts; join the two", gs[i].Group, line)})
 		}
 		first[key] = gs[i].Line
 	}

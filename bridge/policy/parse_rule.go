@@ -33,7 +33,7 @@ func (c *checker) wrong(line int, field, format string, args ...any) {
 	if line == 0 {
 		line = c.line
 	}
-	c.errs = append(c.errs, fmt.Errorf("line %d: %s.%s: %s", line, c.rule, field, fmt.Sprintf(format, args...)))
+	c.errs = append(c.errs, &Error{Line: line, Path: c.rule + "." + field, Text: fmt.Sprintf(format, args...)})
 }
 
 // misplaced refuses a list that means nothing in this direction.

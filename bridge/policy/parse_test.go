@@ -90,7 +90,7 @@ pbx_to_teams:
 	require.NoError(t, err)
 	assert.Equal(t, TeamsRule{
 		When: TeamsCondition{Availability: []string{"busy"}, Activity: []string{"inacall"}, PBX: []string{"main", "Second"}},
-		Set:  SetStatus{Name: "404", Kind: presence.KindBusy, Class: presence.ClassBusy}, Line: 3,
+		Set:  SetStatus{Name: "404", Kind: presence.KindBusy, Class: presence.ClassBusy}, Line: 3, Path: "teams_to_pbx[0]",
 	}, p.TeamsToPBX[0])
 	assert.Equal(t, []string{"inacall"}, p.TeamsToPBX[1].When.Activity)
 	assert.Equal(t, PBXRule{
@@ -98,7 +98,7 @@ pbx_to_teams:
 			Line: []presence.Line{presence.LineRinging}, Status: []string{"Lunch", "7"},
 			StatusKind: []presence.Kind{presence.KindCustom, presence.KindOut}, PBX: []string{"main"},
 		},
-		Set: SetPresence{Pair: presence.ParsePairString("Away"), Class: presence.ClassAway, Method: MethodSession}, Line: 9,
+		Set: SetPresence{Pair: presence.ParsePairString("Away"), Class: presence.ClassAway, Method: MethodSession}, Line: 9, Path: "pbx_to_teams[0]",
 	}, p.PBXToTeams[0])
 	assert.Equal(t, presence.ClassCall, p.PBXToTeams[1].Set.Class, "a rule may say its class")
 	assert.Equal(t, presence.ParsePairString("Available"), p.PBXToTeams[1].Set.Pair)

@@ -43,6 +43,8 @@ type TeamsRule struct {
 	When TeamsCondition
 	Set  SetStatus
 	Line int // of the YAML, 0 for a preset's
+	// Path is where the rule stands among the policy's: teams_to_pbx[0], or groups[1].teams_to_pbx[0].
+	Path string
 }
 
 // TeamsCondition matches when every list that is not empty holds the state's word.
@@ -69,7 +71,8 @@ type SetStatus struct {
 type PBXRule struct {
 	When PBXCondition
 	Set  SetPresence
-	Line int // of the YAML, 0 for a preset's
+	Line int    // of the YAML, 0 for a preset's
+	Path string // see TeamsRule
 }
 
 // PBXCondition matches when every list that is not empty holds the state's word.

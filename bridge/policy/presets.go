@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 
@@ -10,6 +11,24 @@ import (
 // Presets are the policies that come with the bridge (design: the same causes everywhere, put into each
 // PBX's own words).
 func Presets() map[string]Policy {
+	ps := presets()
+	for _, p := range ps {
+		setPaths("", p.TeamsToPBX, p.PBXToTeams)
+	}
+	return ps
+}
+
+// setPaths numbers the rules of both directions.
+func setPaths(prefix string, teams []TeamsRule, pbx []PBXRule) {
+	for i := range teams {
+		teams[i].Path = fmt.Sprintf("%s%s[%d]", prefix, teamsToPBX, i)
+	}
+	for i := range pbx {
+		pbx[i].Path = fmt.Sprintf("%s%s[%d]", prefix, pbxToTeams, i)
+	}
+}
+
+func presets() map[string]Policy {
 	return map[string]Policy{
 		"micollab": {
 			Preset: "micollab",

@@ -1,10 +1,13 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
 	"strings"
+
+	"presencebridge/bridge/policy"
 )
 
 // seen remembers where a value that must be unique first stood.
@@ -155,6 +158,42 @@ func (v *validator) policy(a *Account, path string) {
 		return
 	}
 	if err := v.options.ParsePolicy(a.Policy.YAML); err != nil {
-		v.add(path, err.Error(), "")
+		v.policyProblems(path, err)
+		return
+	}
+	p, err := policy.Parse(a.Policy.YAML)
+	if err != nil {
+		return // the hook accepted what it alone understands
+	}
+	site := policy.Site{PBX: map[string]policy.Catalogue{}}
+	for i := range a.PBX {
+		site.PBX[a.PBX[i].Name] = nil
+	}
+	for _, f := range p.Check(site) {
+		w := v.locate(path, f.Text, f.Remedy)
+		w.Path = join(path, f.Rule)
+		if f.Rule == "" {
+			w.Path = path
+		}
+		if f.Line > 0 {
+			w.Line = f.Line
+		}
+		v.warnings = append(v.warnings, w)
+	}
+}
+
+// policyProblems tells every mistake of a policy by itself, with its own line.
+func (v *validator) policyProblems(path string, err error) {
+	list := []error{err}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // the parser joins them and does not wrap that
+		list = joined.Unwrap()
+	}
+	for _, err := range list {
+		var e *policy.Error
+		if !errors.As(err, &e) {
+			v.problems = append(v.problems, v.locate(path, err.Error(), ""))
+			continue
+		}
+		v.problems = append(v.problems, Problem{Path: join(path, e.Path), Line: e.Line, Message: e.Text})
 	}
 }

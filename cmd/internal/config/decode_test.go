@@ -137,7 +137,26 @@ func TestPolicyProblemsNameTheFilesLines(t *testing.T) {
 	got := problems(t, minimal+"    policy:\n      preset: micollab\n\n      teams_to_pbx:\n        - when: {activity: [InACal]}\n          set: {status: x}\n", Options{ParsePolicy: parsePolicy})
 	require.Len(t, got, 1)
 	require.Contains(t, got[0], "InACal")
-	require.Contains(t, got[0], "line 13", got[0])
+	require.Contains(t, got[0], "line 13: accounts[0].policy.teams_to_pbx[0].when.activity:", got[0])
+
+	got = problems(t, minimal+"    policy:\n      teams_to_pbx:\n        - {set: {}}\n        - {when: {line: idle}, set: {status: x}}\n", Options{ParsePolicy: parsePolicy})
+	require.Len(t, got, 2, "each by itself")
+	require.Contains(t, got[0], "line 11: accounts[0].policy.teams_to_pbx[0].set:")
+	require.Contains(t, got[1], "line 12: accounts[0].policy.teams_to_pbx[1].when.line:")
+}
+
+// What is allowed and hardly meant is a remark, with the line.
+func TestPolicyRemarks(t *testing.T) {
+	c := mustParse(t, minimal+"    policy:\n      teams_to_pbx:\n        - {when: {activity: InACall}, set: {status: x}}\n        - {when: {availability: Busy, activity: InACall, pbx: main}, set: {status: y}}\n        - {when: {pbx: branch}, set: {status: z}}\n", Options{ParsePolicy: parsePolicy})
+	var got []string
+	for _, w := range c.Warnings {
+		got = append(got, w.String())
+	}
+	require.Equal(t, []string{
+		"line 12: accounts[0].policy.teams_to_pbx[1]: it can never decide: teams_to_pbx[0] (line 11) takes everything that it matches; move it up, narrow what stands before it, or remove it",
+		`line 13: accounts[0].policy.teams_to_pbx[2]: it is for the PBX "branch", which is not configured; use one of: main`,
+	}, got)
+	require.Empty(t, mustParse(t, minimal+"    policy: {preset: sip}\n", Options{ParsePolicy: parsePolicy}).Warnings)
 }
 
 func TestPolicyThatRefersOutside(t *testing.T) {

@@ -75,8 +75,8 @@ func offered(name string, p *phone, rules *policy.Policy) []Check {
 	var sets []string
 	for i := range rules.TeamsToPBX {
 		r := &rules.TeamsToPBX[i]
-		if !among(r.When.PBX, p.cfg.Name) {
-			continue
+		if !among(r.When.PBX, p.cfg.Name) || (r.Set.Name == "" && r.Set.Kind == presence.KindUnknown) {
+			continue // another PBX's, or about the message alone
 		}
 		set := presence.Status{Name: r.Set.Name, Kind: r.Set.Kind}
 		if st, there := catalogue.Find(set.Name); there {

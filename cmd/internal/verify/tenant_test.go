@@ -274,7 +274,7 @@ func TestStatusNotOffered(t *testing.T) {
 	require.Len(t, warned, 2)
 	require.Contains(t, warned[0], `status not offered: teams_to_pbx[1] sets "Do not disturb"`)
 	require.Contains(t, warned[0], `"Frei", "Besetzt"`)
-	require.Contains(t, warned[1], "no PBX that it is for has such a status")
+	require.Contains(t, warned[1], "has a phone that can show that")
 }
 
 func TestPolicy(t *testing.T) {
@@ -304,11 +304,11 @@ func TestPolicy(t *testing.T) {
 		}
 	}
 	require.Len(t, got, 5, got)
-	require.Contains(t, got["teams_to_pbx[1]"], "rules before it")
+	require.Contains(t, got["teams_to_pbx[1]"], "teams_to_pbx[0] (line ")
 	require.Contains(t, got["teams_to_pbx[3]"], `"branch"`)
-	require.Contains(t, got["pbx_to_teams[1]"], "rules before it")
+	require.Contains(t, got["pbx_to_teams[1]"], "pbx_to_teams[0] (line ")
 	require.Contains(t, got["pbx_to_teams[2]"], `"In the sauna"`)
-	require.Contains(t, got["pbx_to_teams[3]"], "can never match")
+	require.Contains(t, got["pbx_to_teams[3]"], "can never decide")
 
 	w.set("policy", "{teams_to_pbx: [], pbx_to_teams: []}")
 	expect(t, w.run(), "policy", "", Warning, "maps nothing")
