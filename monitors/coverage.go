@@ -193,7 +193,9 @@ type Info struct {
 	CertificateID  string    `json:"certificate_id,omitempty"`
 	Expires        time.Time `json:"expires,omitzero"`
 	Renewed        time.Time `json:"renewed,omitzero"`
-	Heard          time.Time `json:"heard,omitzero"` // last notification
+	Heard          time.Time `json:"heard,omitzero"`   // last notification
+	Misses         int       `json:"misses,omitempty"` // changes in the last ten minutes that the sweep saw and nobody told
+	Remade         Remade    `json:"remade,omitzero"`
 	SignedIn       time.Time `json:"signed_in,omitzero"`
 }
 
@@ -213,9 +215,10 @@ func (mo *monitor) info(now time.Time) Info {
 	_, live := mo.live(now)
 	mo.mu.Lock()
 	defer mo.mu.Unlock()
+	mo.hearing.roll(now)
 	i := Info{
 		ID: mo.id, UPN: mo.upn, Status: mo.rec.Status, Added: mo.rec.Added, Problem: mo.problem, Shard: mo.wantShard,
-		Members: len(live), Wanted: len(mo.want), Heard: mo.hearing.last, SignedIn: mo.rec.SignedIn,
+		Members: len(live), Wanted: len(mo.want), Heard: mo.hearing.last, Misses: mo.hearing.misses, Remade: mo.hearing.remade, SignedIn: mo.rec.SignedIn,
 	}
 	if s := mo.rec.Subscription; s != nil {
 		i.SubscriptionID, i.CertificateID, i.Expires, i.Renewed = s.ID, s.Certificate, s.Expires, s.Renewed

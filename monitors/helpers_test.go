@@ -51,6 +51,8 @@ type tenant struct {
 	life   time.Duration // given to subscriptions; 0: as asked for
 	frozen bool          // renewals do not extend
 	shown  presence.Pair
+	// shows is what a read shows of a member; nil: shown
+	shows  func(id string) presence.Pair
 	hidden map[string]bool // left out of bulk reads
 	refuse map[string]bool // a bulk read with one of them is refused
 	reads  [][]string
@@ -133,7 +135,11 @@ func (g *tenant) Presences(ctx context.Context, ids []string) (map[string]presen
 		if g.refuse[id] {
 			return nil, &CallError{Kind: Refused, Code: "BadRequest", Err: errors.New("no such user")}
 		}
-		if !g.hidden[id] {
+		switch {
+		case g.hidden[id]:
+		case g.shows != nil:
+			out[id] = presence.Shown{Pair: g.shows(id)}
+		default:
 			out[id] = presence.Shown{Pair: g.shown}
 		}
 	}

@@ -48,6 +48,9 @@ type Config struct {
 	// PushesReported: every decoded notification is reported with [Manager.Heard]. Then a subscription that
 	// delivers nothing although its members change is made anew; otherwise it would look dead always.
 	PushesReported bool
+	// PushLatency is Graph's greatest delay of a notification: what has not been told for so long was lost. Default 1 min
+	// (learn:change-notifications-overview).
+	PushLatency time.Duration
 	// NoSubscriptions: the cloud has no presence subscriptions, the sweep does everything.
 	NoSubscriptions bool
 
@@ -77,7 +80,7 @@ func (c *Config) defaults() {
 		or    time.Duration
 	}{
 		{&c.SweepInterval, time.Minute}, {&c.PolledInterval, 15 * time.Second}, {&c.Lease, 5 * time.Minute},
-		{&c.JoinDelay, 2 * time.Minute}, {&c.LeaveDelay, time.Hour}, {&c.RotateOver, time.Hour},
+		{&c.JoinDelay, 2 * time.Minute}, {&c.LeaveDelay, time.Hour}, {&c.RotateOver, time.Hour}, {&c.PushLatency, pushLatency},
 		{&c.SignInTime, 15 * time.Minute}, {&c.LinkTime, 24 * time.Hour},
 	} {
 		if *d.value <= 0 {
@@ -437,10 +440,19 @@ func (m *Manager) OnLifecycle(subscriptionID, event string) {
 // Heard notes that a subscription delivered something about these members, at the time of arrival: it is
 // alive, and they were seen. See [Config].PushesReported.
 func (m *Manager) Heard(subscriptionID string, members []string, at time.Time) {
-	if mo := m.bySubscription(subscriptionID); mo != nil {
-		mo.hears(len(members), at)
+	pushes := make([]Push, len(members))
+	for i, id := range members {
+		pushes[i].ID = id
 	}
-	m.sweep.saw(members, at)
+	m.Told(subscriptionID, pushes, at)
+}
+
+// Told is [Manager.Heard] where it is known what was said, in the order in which it was said.
+func (m *Manager) Told(subscriptionID string, pushes []Push, at time.Time) {
+	life := m.sweep.saw(pushes, at)
+	if mo := m.bySubscription(subscriptionID); mo != nil {
+		mo.hears(len(pushes), at, life)
+	}
 }
 
 func (m *Manager) bySubscription(id string) *monitor {

@@ -26,6 +26,7 @@ type metrics struct {
 
 	monitors, needed, spares, subscriptions, expiry *prometheus.Desc
 	members, staleness, stalest, unseenNow          *prometheus.Desc
+	shardMisses                                     *prometheus.Desc
 	credentialEnd, credentialsEnding                *prometheus.Desc
 }
 
@@ -66,6 +67,8 @@ func newMetrics(m *Manager) *metrics {
 			"When the first credential in use ends, by kind; absent while that is not known.", "kind"),
 		credentialsEnding: desc("application_credentials_ending",
 			"Credentials in use that end within so many days, or have ended.", "within_days"),
+		shardMisses: desc("shard_misses",
+			"Changes of the last ten minutes that the sweep saw and whose notification never came, by shard with a live subscription.", "shard"),
 		unseenNow: desc("sweep_members_unseen", "Members that have not been seen for a lease."),
 	}
 }
@@ -77,7 +80,7 @@ func (c *metrics) Describe(ch chan<- *prometheus.Desc) {
 	}
 	for _, d := range []*prometheus.Desc{
 		c.monitors, c.needed, c.spares, c.subscriptions, c.expiry, c.members, c.staleness, c.stalest, c.unseenNow,
-		c.credentialEnd, c.credentialsEnding,
+		c.credentialEnd, c.credentialsEnding, c.shardMisses,
 	} {
 		ch <- d
 	}
@@ -138,6 +141,7 @@ func (c *metrics) collectMonitors(gauge gaugeFunc) {
 			first = left
 		}
 		live++
+		gauge(c.shardMisses, float64(i.Misses), i.Shard)
 	}
 	for _, s := range States() {
 		gauge(c.monitors, float64(byState[s]), string(s))

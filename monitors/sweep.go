@@ -40,10 +40,13 @@ type sweeper struct {
 
 	start time.Time
 
-	mu       sync.Mutex
-	seen     map[string]sighting
-	pairs    map[presence.Pair]uint16 // numbers of the pairs in seen
-	suspects []suspect                // in the order of due
+	mu        sync.Mutex
+	seen      map[string]sighting
+	pairs     map[presence.Pair]uint16 // numbers of the pairs in seen
+	suspects  []*suspect               // in the order of their reads
+	suspected map[string][]*suspect    // the same, by member
+	doubtful  map[string]bool          // to be read once more
+	doubtsDue time.Time                // when; not set while nobody is
 }
 
 // sighting is small, since there is one for each member.
@@ -52,6 +55,8 @@ type sighting struct {
 	swept  uint32 // the same of the last read
 	heard  uint32 // the same of the last push; 0: none
 	pair   uint16 // what the last read showed; 0: no read yet
+	shown  uint16 // the availability of that
+	told   uint16 // the availability that the last push told; 0: not known
 	unseen bool   // reported as unseen since
 	never  bool   // not confirmed since joining
 }
@@ -81,6 +86,7 @@ type readResult struct {
 func newSweeper(m *Manager) *sweeper {
 	return &sweeper{
 		m: m, log: m.log, start: time.Now(), seen: map[string]sighting{}, pairs: map[presence.Pair]uint16{},
+		suspected: map[string][]*suspect{}, doubtful: map[string]bool{},
 		rings: [2]*ring{{interval: m.cfg.SweepInterval}, {interval: m.cfg.PolledInterval}},
 	}
 }
@@ -180,7 +186,9 @@ func (r *ring) step() time.Duration {
 
 // next is when the next read is due; zero if nobody is to be read.
 func (s *sweeper) next(now time.Time) time.Time {
-	var due time.Time
+	s.mu.Lock()
+	due := s.doubtsDue
+	s.mu.Unlock()
 	for _, r := range s.rings {
 		if len(r.ids) == 0 {
 			continue
@@ -208,6 +216,9 @@ func (s *sweeper) pick(now time.Time) batch {
 			return b
 		}
 	}
+	if ids := s.doubts(now); len(ids) > 0 {
+		return batch{ids: ids, ring: s.rings[0]}
+	}
 	r := s.rings[0]
 	if other := s.rings[1]; len(r.ids) == 0 || len(other.ids) > 0 && other.due.Before(r.due) {
 		r = other
@@ -219,6 +230,32 @@ func (s *sweeper) pick(now time.Time) batch {
 		r.due = now
 	}
 	return batch{ids: r.turn(), ring: r}
+}
+
+// readAgain has a member read once more, out of turn, at that time at the latest. mu is held.
+func (s *sweeper) readAgain(id string, at time.Time) {
+	s.doubtful[id] = true
+	if s.doubtsDue.IsZero() { // those that come meanwhile are read along with it
+		s.doubtsDue = at
+	}
+}
+
+// doubts are the members that are to be read once more now, at most as many as one read takes.
+func (s *sweeper) doubts(now time.Time) (ids []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.doubtsDue.IsZero() || now.Before(s.doubtsDue) {
+		return nil
+	}
+	for id := range s.doubtful {
+		if len(ids) == readAtMost {
+			return ids
+		}
+		ids = append(ids, id)
+		delete(s.doubtful, id)
+	}
+	s.doubtsDue = time.Time{}
+	return ids
 }
 
 // turn is the next part of the round: at most readAtMost ids, round the corner if need be.
@@ -311,26 +348,24 @@ func (s *sweeper) confirm(shown map[string]presence.Shown, at time.Time) {
 		if !known {
 			continue
 		}
-		now := sighting{at: max(sec, old.at), swept: sec, heard: old.heard, pair: s.pairID(p.Pair)}
+		now := sighting{
+			at: max(sec, old.at), swept: sec, heard: old.heard, told: old.told, pair: s.pairID(p.Pair), shown: s.availability(p.Pair),
+		}
 		if s.m.cfg.PushesReported {
-			s.suspectChange(id, old, now, at)
+			now = s.compare(id, old, now, at)
 		}
 		s.seen[id] = now
 	}
 }
 
-// saw notes who was heard of by a push.
-func (s *sweeper) saw(ids []string, at time.Time) {
+// saw notes who was heard of by pushes, and returns the last time at which their subscription was alive for certain.
+func (s *sweeper) saw(pushes []Push, at time.Time) (life time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	sec := max(1, s.second(at))
-	for _, id := range ids {
-		if old, known := s.seen[id]; known {
-			old.at, old.heard = max(sec, old.at), max(sec, old.heard)
-			old.unseen, old.never = false, false
-			s.seen[id] = old
-		}
+	for _, p := range pushes {
+		life = later(life, s.told(p, at))
 	}
+	return life
 }
 
 // confirmed is when a member was last confirmed, to the second; zero if never.

@@ -9,6 +9,7 @@ import (
 	"presencebridge/bridge"
 	"presencebridge/bridge/bus"
 	"presencebridge/graph/notify"
+	"presencebridge/monitors"
 )
 
 // decoded is a body on its way from decryption to the engine.
@@ -59,14 +60,14 @@ func (a *account) fold(ctx context.Context, body *bus.Body, res notify.Result) {
 	var (
 		pushes []bridge.Push
 		basic  []string
-		heard  = map[string][]string{}
+		heard  = map[string][]monitors.Push{}
 	)
 	for i := range res.Items {
 		it := &res.Items[i]
 		if it.Err != nil { // counted by the decoder; its neighbours do not suffer
 			if a.stillGenuine(it) {
 				basic = append(basic, it.UserID)
-				heard[it.SubscriptionID] = append(heard[it.SubscriptionID], it.UserID)
+				heard[it.SubscriptionID] = append(heard[it.SubscriptionID], monitors.Push{ID: it.UserID})
 			}
 			continue
 		}
@@ -83,11 +84,11 @@ func (a *account) fold(ctx context.Context, body *bus.Body, res notify.Result) {
 			continue
 		}
 		if it.UserID != "" {
-			heard[it.SubscriptionID] = append(heard[it.SubscriptionID], it.UserID)
+			heard[it.SubscriptionID] = append(heard[it.SubscriptionID], monitors.Push{ID: it.UserID, Pair: it.Pair})
 		}
 	}
-	for subscription, members := range heard {
-		a.monitors.Heard(subscription, members, body.Arrived)
+	for subscription, told := range heard {
+		a.monitors.Told(subscription, told, body.Arrived)
 	}
 	a.engine.OweReads(ctx, basic)
 	a.engine.Push(ctx, pushes, func() {
