@@ -70,6 +70,10 @@ type Config struct {
 	// accounts share one registerer.
 	Metrics prometheus.Registerer
 
+	// MaySend is asked right before every request that leaves, repetitions included: false while another process
+	// may be acting for the account. nil: always true.
+	MaySend func() bool
+
 	// transport replaces the network in tests.
 	transport http.RoundTripper
 }
@@ -117,6 +121,7 @@ func New(cfg Config) (*Client, error) {
 	if c.http, err = newHTTPClient(cfg.Endpoints.CAFile, cfg.transport); err != nil {
 		return nil, err
 	}
+	c.guard()
 	if c.metrics, err = newMetrics(cfg.Metrics, cfg.Account); err != nil {
 		return nil, err
 	}

@@ -299,9 +299,9 @@ func TestReady(t *testing.T) {
 			k.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/readyz", nil))
 			return w
 		}
-		good := ReadyCheck{"bus", func(context.Context) error { return nil }}
-		bad := ReadyCheck{"pbx main", func(context.Context) error { return errors.New("connection refused") }}
-		slow := ReadyCheck{"graph", func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }}
+		good := ReadyCheck{Name: "bus", Check: func(context.Context) error { return nil }}
+		bad := ReadyCheck{Name: "pbx main", Check: func(context.Context) error { return errors.New("connection refused") }}
+		slow := ReadyCheck{Name: "graph", Check: func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }}
 
 		require.Equal(t, api.Readiness{Ready: true, Checks: []api.Check{}}, read[api.Readiness](t, ready(), http.StatusOK))
 		require.True(t, read[api.Readiness](t, ready(good), http.StatusOK).Ready)

@@ -17,6 +17,16 @@ import (
 type ReadyCheck struct {
 	Name  string
 	Check func(ctx context.Context) error
+	// Describe is asked in the place of Check where it is set; what it says is shown when the condition holds.
+	Describe func(ctx context.Context) (string, error)
+}
+
+// ask asks whether the condition holds.
+func (r ReadyCheck) ask(ctx context.Context) (string, error) {
+	if r.Describe != nil {
+		return r.Describe(ctx)
+	}
+	return "", r.Check(ctx)
 }
 
 // health says that the process is alive and its listener answers: nothing about whether it is of use.
@@ -32,8 +42,8 @@ func (c *Console) ready(ctx echo.Context) error {
 		wg.Go(func() {
 			limited, cancel := context.WithTimeout(ctx.Request().Context(), c.cfg.CheckTimeout)
 			defer cancel()
-			err := check.Check(limited)
-			checks[i] = api.Check{Name: check.Name, OK: err == nil, Detail: checkDetail(err, c.cfg.CheckTimeout.String())}
+			said, err := check.ask(limited)
+			checks[i] = api.Check{Name: check.Name, OK: err == nil, Detail: checkDetail(said, err, c.cfg.CheckTimeout.String())}
 		})
 	}
 	wg.Wait()
@@ -46,10 +56,10 @@ func (c *Console) ready(ctx echo.Context) error {
 	return ctx.JSON(status, answer)
 }
 
-func checkDetail(err error, limit string) string {
+func checkDetail(said string, err error, limit string) string {
 	switch {
 	case err == nil:
-		return ""
+		return said
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Sprintf("no answer within %s", limit)
 	default:

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"presencebridge/bridge"
@@ -28,10 +30,13 @@ import (
 
 // account is everything that one tenant needs, in the process that owns it.
 type account struct {
-	app  *App
-	name string
-	cfg  *config.Account
-	log  *slog.Logger
+	app     *App
+	name    string
+	cfg     *config.Account
+	log     *slog.Logger
+	metrics prometheus.Registerer
+	tenure  *tenure   // nil: it is only built, not run
+	readTo  time.Time // what the owner before had dealt with; written by prepare
 
 	graph    *graph.Client
 	engine   *bridge.Engine
@@ -42,21 +47,30 @@ type account struct {
 	resyncs  *resyncs
 	pbxs     []connect.Connector
 	loaded   atomic.Bool
-	restart  bool // records of a former run were loaded; written by prepare
 
-	stopCommands func() // nil until commands are served
+	stopCommands func()
 }
 
-func newAccount(app *App, cfg *config.Account) (*account, error) {
-	a := &account{app: app, name: cfg.Name, cfg: cfg, log: app.log.With("account", cfg.Name)}
+// newAccount builds an account's parts. Nothing runs before prepare and run.
+func newAccount(app *App, name string, metrics prometheus.Registerer, t *tenure) (*account, error) {
+	a := &account{app: app, name: name, log: app.log.With("account", name), metrics: metrics, tenure: t, stopCommands: func() {}}
+	for i := range app.opts.Config.Accounts {
+		if cfg := &app.opts.Config.Accounts[i]; cfg.Name == name {
+			a.cfg = cfg
+		}
+	}
 	for _, build := range []func() error{a.buildGraph, a.buildEngine, a.buildMonitors, a.buildDecoder, a.buildDirectory} {
 		if err := build(); err != nil {
-			return nil, err
+			a.close()
+			return nil, fmt.Errorf("account %s: %w", name, err)
 		}
 	}
 	a.resyncs = newResyncs(a)
 	return a, nil
 }
+
+// mayAct tells whether no other replica can have taken the account over.
+func (a *account) mayAct() bool { return a.tenure == nil || a.tenure.mayAct() }
 
 func (a *account) buildGraph() error {
 	g := a.cfg.Graph
@@ -67,7 +81,7 @@ func (a *account) buildGraph() error {
 			Reads:  graph.Budget{Limit: a.cfg.Budgets.Reads, Window: 30 * time.Second},
 			Writes: graph.Budget{Limit: a.cfg.Budgets.Writes, Window: 30 * time.Second, Max: 10_000},
 		},
-		Log: a.app.log, Metrics: a.app.registry,
+		MaySend: a.mayAct, Log: a.app.log, Metrics: a.metrics,
 	}
 	if g.CertificateFile != "" {
 		cfg.Certificate = graph.CertificateFile(g.CertificateFile)
@@ -94,7 +108,7 @@ func (a *account) buildEngine() error {
 	pbxs := map[string]bridge.PBX{}
 	for i := range a.cfg.PBX {
 		p := &a.cfg.PBX[i]
-		conn, err := connect.New(p, connect.Options{Account: a.name, DataDir: a.app.opts.Config.DataDir, Log: a.log, Metrics: a.app.registry})
+		conn, err := connect.New(p, connect.Options{Account: a.name, DataDir: a.app.opts.Config.DataDir, Log: a.log, Metrics: a.metrics})
 		if err != nil {
 			return err
 		}
@@ -105,15 +119,19 @@ func (a *account) buildEngine() error {
 		}
 	}
 	cfg := bridge.Config{
-		Account: a.name, Store: recordStore{bucket: a.app.bus.Bucket(bus.State), account: a.name, loaded: func() { a.restart = true }}, Teams: t, PBX: pbxs,
+		Account: a.name, Store: recordStore{bucket: a.app.bus.Bucket(bus.State), account: a.name}, Teams: t, PBX: pbxs,
 		Rules: bridge.Rules{
 			Policy: pol, Observe: a.cfg.Observing(), Lease: a.cfg.Lease, TeamsSettle: literal(a.cfg.Teams.Settle), HoldDown: literal(a.cfg.HoldDown), LandGrace: a.cfg.WriteGrace,
 		},
 		TeamsWrites: a.cfg.Budgets.Writes, TeamsWriteRate: a.graph.WriteRate, ReadWindow: a.app.opts.ReadWindow, OnSnapshot: a.onSnapshot,
-		Log: a.app.log, Metrics: a.app.registry,
+		MayWrite: a.mayAct,
+		Log:      a.app.log, Metrics: a.metrics,
 	}
 	if a.app.opts.Config.History > 0 {
 		cfg.Feed = feed{bus: a.app.bus, account: a.name}
+	}
+	if a.tenure != nil && a.app.opts.Config.NATS.URL != "" {
+		cfg.Confirm = a.tenure.confirm
 	}
 	if f := a.app.opts.OnLatency; f != nil {
 		cfg.OnLatency = func(side string, path bridge.Path, d time.Duration) { f(a.name, side, path, d) }
@@ -152,7 +170,7 @@ func (a *account) buildMonitors() error {
 			}
 		},
 		NoSubscriptions: !a.graph.Cloud().Subscriptions, SweepInterval: a.cfg.Sweep.Interval,
-		PolledInterval: a.cfg.Sweep.PolledInterval, Lease: a.cfg.Lease, PushesReported: true, Log: a.app.log, Metrics: a.app.registry,
+		PolledInterval: a.cfg.Sweep.PolledInterval, Lease: a.cfg.Lease, PushesReported: true, Log: a.app.log, Metrics: a.metrics,
 	})
 	if err == nil && !a.graph.Cloud().Subscriptions {
 		a.log.Warn("this cloud has no presence subscriptions: every member is polled", "cloud", a.cfg.Graph.Cloud)
@@ -163,7 +181,7 @@ func (a *account) buildMonitors() error {
 func (a *account) buildDecoder() error {
 	urls := a.graph.ValidationKeysURLs()
 	keys, err := notify.NewKeySource(notify.KeySourceConfig{
-		URLV2: urls[0], URLV1: urls[1], Client: a.graph.HTTPClient(), Log: a.app.log, Metrics: a.app.registry,
+		URLV2: urls[0], URLV1: urls[1], Client: a.graph.HTTPClient(), Log: a.app.log, Metrics: a.metrics,
 	})
 	if err != nil {
 		return err
@@ -181,7 +199,7 @@ func (a *account) buildDecoder() error {
 	}
 	a.decoder, err = notify.New(notify.Config{
 		Account: a.name, TenantID: a.cfg.Graph.TenantID, Audiences: []string{a.cfg.Graph.ClientID}, Issuers: issuers,
-		Keys: keys, Certificates: a.certs, Pool: a.app.pool, Log: a.app.log, Metrics: a.app.registry,
+		Keys: keys, Certificates: a.certs, Pool: a.app.pool, Log: a.app.log, Metrics: a.metrics,
 		CheckClientState: func(s string) bool { return a.app.ourClientState(a.name, s) },
 	})
 	return err
@@ -189,7 +207,7 @@ func (a *account) buildDecoder() error {
 
 func (a *account) buildDirectory() error {
 	keeper, err := directory.NewKeeper(directory.KeeperConfig{
-		Account: a.name, Store: dirwire.Store(a.app.bus.Bucket(bus.Directory)), Log: a.app.log, Metrics: a.app.registry,
+		Account: a.name, Store: dirwire.Store(a.app.bus.Bucket(bus.Directory)), Log: a.app.log, Metrics: a.metrics,
 	})
 	if err != nil {
 		return err
@@ -211,8 +229,9 @@ func (a *account) setCertificates(keys map[string]monitors.DecryptionKey) error 
 	return a.certs.Set(certs...)
 }
 
-// prepare reads what is stored, and from then on answers administrators.
-func (a *account) prepare(ctx context.Context) error {
+// prepare reads what is stored, and from then on answers administrators. readTo is how far the owner before was.
+func (a *account) prepare(ctx context.Context, readTo time.Time) error {
+	a.readTo = readTo
 	if err := a.engine.Load(ctx); err != nil {
 		return fmt.Errorf("account %s: read the records: %w", a.name, err)
 	}
@@ -223,38 +242,49 @@ func (a *account) prepare(ctx context.Context) error {
 		return err
 	}
 	stop, err := a.app.bus.ServeCommands(a.name, a.command)
-	a.stopCommands = stop
-	a.loaded.Store(err == nil)
-	return err
+	if err != nil {
+		return err
+	}
+	a.stopCommands = sync.OnceFunc(stop)
+	a.loaded.Store(true)
+	return nil
 }
 
-// run carries the account until ctx ends. Only programming and storage errors end it before.
+// foldTime is how long what was taken off the bus may take to be folded when the account ends.
+const foldTime = time.Second
+
+// run carries the account until ctx ends. Only programming and storage errors end it before. At the end commands are
+// refused first; then nothing is taken off the bus any more, what was taken is folded, and the engine ends last with
+// nothing under way, so that the next owner finds everything in the records.
 func (a *account) run(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return a.engine.Run(ctx) })
+	working, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	g, working := errgroup.WithContext(working)
+	taking, stop := context.WithCancel(working)
+	defer stop()
+	defer context.AfterFunc(ctx, stop)()
+	g.Go(func() error { return a.engine.Run(working) })
 	g.Go(func() error {
-		a.engine.Recover(ctx)
-		g.Go(func() error { return a.readPhonesAgain(ctx) })
-		return a.dir.run(ctx)
+		a.engine.Recover(working)
+		return a.dir.run(working)
 	})
-	g.Go(func() error { return a.monitors.Run(ctx) })
-	g.Go(func() error { a.resumeRotation(ctx); return nil })
-	g.Go(func() error { return a.intake(ctx) })
-	g.Go(func() error { return a.resyncs.run(ctx) })
-	return g.Wait()
-}
-
-// readPhonesAgain reads every PBX through after a restart. The connectors began to watch before all records knew of
-// the restart, which makes their endpoints unseen until the next word about them: without this one that is the
-// next periodic snapshot.
-func (a *account) readPhonesAgain(ctx context.Context) error {
-	if !a.restart {
+	g.Go(func() error { return a.monitors.Run(working) })
+	g.Go(func() error { a.resumeRotation(working); return nil })
+	g.Go(func() error { return a.resyncs.run(working) })
+	g.Go(func() error {
+		<-taking.Done()
+		a.stopCommands()
+		return nil
+	})
+	g.Go(func() error {
+		defer cancel()
+		return a.intake(taking, working)
+	})
+	err := g.Wait()
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		return nil
 	}
-	if err := a.engine.RefreshPBX(ctx); err != nil && ctx.Err() == nil {
-		a.log.Warn("a pbx could not be read after the restart; it is read when it can be reached", "error", err)
-	}
-	return nil
+	return err
 }
 
 func (a *account) ready() error {
@@ -269,13 +299,14 @@ func (a *account) ready() error {
 }
 
 func (a *account) close() {
-	if a.stopCommands != nil {
-		a.stopCommands()
-	}
+	a.stopCommands()
 	for _, p := range a.pbxs {
 		p.Close()
 	}
 	if a.graph != nil {
 		a.graph.Close()
+	}
+	if m, ok := a.metrics.(*tenureMetrics); ok {
+		m.end()
 	}
 }

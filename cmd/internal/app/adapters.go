@@ -14,13 +14,11 @@ import (
 type recordStore struct {
 	bucket  *bus.Bucket
 	account string
-	loaded  func() // called for each record that is loaded
 }
 
 // Load implements bridge.Store.
 func (s recordStore) Load(ctx context.Context, each func(member string, data []byte, revision uint64) error) error {
 	return s.bucket.All(ctx, s.account, func(e bus.Entry) error {
-		s.loaded()
 		return each(e.Key, e.Value, e.Revision)
 	})
 }

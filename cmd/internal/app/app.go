@@ -60,7 +60,9 @@ type App struct {
 	// webhookKeys are the keys of clientState: the newest, which makes them, then older ones that are accepted.
 	webhookKeys func() [][]byte
 	pool        *notify.Pool
-	accounts    map[string]*account
+	shared      *shared
+	id          string     // among the replicas
+	own         *ownership // nil without the engine role
 	token       string
 
 	webhookLn, adminLn net.Listener
@@ -83,8 +85,9 @@ func Start(ctx context.Context, opts Options) (*App, error) {
 	}
 	a := &App{
 		opts: opts, log: opts.Log, registry: prometheus.NewRegistry(), pool: notify.NewPool(0),
-		accounts: map[string]*account{}, done: make(chan struct{}),
+		done: make(chan struct{}),
 	}
+	a.shared = newShared(a.registry)
 	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if err := a.open(ctx); err != nil {
 		return nil, errors.Join(err, a.closeAll())
@@ -129,12 +132,24 @@ func (a *App) open(ctx context.Context) error {
 	if !a.has(config.RoleEngine) {
 		return nil
 	}
-	for i := range cfg.Accounts {
-		acc, err := newAccount(a, &cfg.Accounts[i])
+	if a.id, err = replicaID(); err != nil {
+		return err
+	}
+	if err := a.buildable(); err != nil {
+		return err
+	}
+	a.own, err = newOwnership(ctx, a)
+	return err
+}
+
+// buildable finds out what is wrong with any account's configuration: this replica may come to own every one of them.
+func (a *App) buildable() error {
+	for i := range a.opts.Config.Accounts {
+		acc, err := newAccount(a, a.opts.Config.Accounts[i].Name, prometheus.NewRegistry(), nil)
 		if err != nil {
-			return fmt.Errorf("account %s: %w", cfg.Accounts[i].Name, err)
+			return err
 		}
-		a.accounts[cfg.Accounts[i].Name] = acc
+		acc.close()
 	}
 	return nil
 }
@@ -221,13 +236,12 @@ func (a *App) serve(ctx context.Context, g *errgroup.Group) error {
 		}
 		g.Go(func() error { return c.Serve(ctx, a.adminLn) })
 	}
-	for _, acc := range a.accounts {
-		if err := acc.prepare(ctx); err != nil {
-			return err
-		}
-		g.Go(func() error { return acc.run(ctx) })
+	if a.own == nil {
+		return nil
 	}
-	return nil
+	started := make(chan error, 1)
+	g.Go(func() error { return a.own.run(ctx, func(err error) { started <- err }) })
+	return <-started
 }
 
 func (a *App) newReceiver() (*webhook.Receiver, error) {
@@ -250,8 +264,10 @@ func (a *App) newReceiver() (*webhook.Receiver, error) {
 
 func (a *App) newConsole() (*console.Console, error) {
 	checks := []console.ReadyCheck{{Name: "bus", Check: func(context.Context) error { return a.bus.Ready() }}}
-	for name, acc := range a.accounts {
-		checks = append(checks, console.ReadyCheck{Name: "account " + name, Check: func(context.Context) error { return acc.ready() }})
+	if a.own != nil {
+		for _, name := range a.own.names {
+			checks = append(checks, console.ReadyCheck{Name: "account " + name, Describe: func(context.Context) (string, error) { return a.own.ready(name) }})
+		}
 	}
 	return console.New(console.Config{
 		Backend: &backend{app: a}, Token: a.token, Checks: checks, Gatherer: a.registry, Metrics: a.registry,
@@ -280,7 +296,10 @@ func (a *App) Registry() *prometheus.Registry { return a.registry }
 
 // Engine is an account's engine, nil if this process does not own the account.
 func (a *App) Engine(name string) *bridge.Engine {
-	if acc := a.accounts[name]; acc != nil {
+	if a.own == nil {
+		return nil
+	}
+	if acc := a.own.account(name); acc != nil {
 		return acc.engine
 	}
 	return nil
@@ -303,9 +322,6 @@ func (a *App) Stop(ctx context.Context) error {
 
 // closeAll closes what open opened, in reverse order.
 func (a *App) closeAll() error {
-	for _, acc := range a.accounts {
-		acc.close()
-	}
 	var errs []error
 	if a.bus != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)

@@ -55,8 +55,11 @@ func fail(kind, format string, args ...any) error {
 	return &replyError{Kind: kind, Text: fmt.Sprintf(format, args...)}
 }
 
-// command carries one out.
+// command carries one out. While another replica may own the account it says nothing: that one answers.
 func (a *account) command(ctx context.Context, req []byte) []byte {
+	if !a.mayAct() {
+		return nil
+	}
 	var (
 		c command
 		r reply

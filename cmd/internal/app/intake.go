@@ -18,31 +18,51 @@ type decoded struct {
 	result chan notify.Result
 }
 
-// intake takes the account's notifications off the bus. Bodies are decrypted side by side, in the pool that is
-// bounded to the CPUs, and folded in the order of their arrival.
-func (a *account) intake(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
+// intake takes the account's notifications off the bus until taking ends, and folds what it took while working lasts, for
+// a moment at the end. Bodies are decrypted side by side, in the pool that is bounded to the CPUs, and folded in the
+// order of their arrival.
+func (a *account) intake(taking, working context.Context) error {
+	working, cancel := context.WithCancel(working)
+	defer cancel()
+	g, working := errgroup.WithContext(working)
 	queue := make(chan decoded, 16)
+	folded := make(chan struct{})
 	g.Go(func() error {
 		defer close(queue)
-		return a.app.bus.Consume(ctx, a.name, notify.EstimateWork, func(b *bus.Body) {
+		return a.app.bus.Consume(taking, a.name, notify.EstimateWork, func(b *bus.Body) {
 			d := decoded{body: b, result: make(chan notify.Result, 1)}
 			g.Go(func() error {
-				d.result <- a.decoder.Decode(ctx, b.Data, b.Progress)
+				d.result <- a.decoder.Decode(working, b.Data, b.Progress)
 				return nil
 			})
 			select {
 			case queue <- d:
-			case <-ctx.Done():
+			case <-working.Done():
 			}
 		}, bus.OnGap(func(gap bus.Gap) {
 			a.log.Warn("notifications may have been lost, reading everybody", "reason", string(gap.Reason))
-			a.engine.OweReads(ctx, a.engine.MemberIDs())
-		}))
+			a.engine.OweReads(working, a.engine.MemberIDs())
+		}), bus.ReadTo(a.readTo))
 	})
 	g.Go(func() error {
+		defer close(folded)
 		for d := range queue {
-			a.fold(ctx, d.body, <-d.result)
+			a.fold(working, d.body, <-d.result)
+		}
+		return nil
+	})
+	g.Go(func() error { // what takes longer comes again, to the next owner
+		select {
+		case <-folded:
+			return nil
+		case <-taking.Done():
+		}
+		timer := time.NewTimer(foldTime)
+		defer timer.Stop()
+		select {
+		case <-folded:
+		case <-timer.C:
+			cancel()
 		}
 		return nil
 	})
