@@ -43,8 +43,12 @@ type World struct {
 	Pick func(user, status string) error
 	// Line brings a user's line into a state (idle, ringing, in-call, on-hold or offline).
 	Line func(user string, line presence.Line) error
-	// Shown is what the PBX itself knows that it shows: Line, Status.Name and Message count.
+	// Shown is what the PBX itself knows that it shows: Line, Status.Name and Message count. Where the PBX holds our
+	// own document beside the person's status (Capabilities.OwnDocument), it is what the person chose.
 	Shown func(user string) pbx.State
+	// Published is our own document, where the PBX holds one: Status.Name and Message count, both empty when there is
+	// none. Required with Capabilities.OwnDocument.
+	Published func(user string) pbx.State
 
 	// WriteAs lets another program set a status. Optional.
 	WriteAs func(user, status string) error

@@ -292,41 +292,49 @@ func claims(ctx context.Context, inner pbx.Connector, user string, w pbx.Write) 
 // document is a connector as if the PBX held a document of ours: what was there before comes back.
 type document struct {
 	pbx.Connector
-	forgetful bool
+	forgetful bool // of the removal
 
-	mu     sync.Mutex
-	before map[string]presence.Status
+	mu   *sync.Mutex
+	docs map[string]presence.Status
 }
 
 func (d *document) Capabilities() pbx.Capabilities { return pbx.Capabilities{OwnDocument: true} }
 
 func (d *document) Apply(ctx context.Context, user string, w pbx.Write) (pbx.State, error) {
+	st, err := d.Read(ctx, user)
+	if err != nil {
+		return st, err
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	was, ours := d.before[user]
-	switch {
-	case w.Status.IsZero() && (!ours || d.forgetful):
-		return d.Connector.Read(ctx, user)
-	case w.Status.IsZero():
-		w.Status = was
-		delete(d.before, user)
-	case !ours:
-		st, err := d.Connector.Read(ctx, user)
-		if err != nil {
-			return st, err
-		}
-		d.before[user] = st.Status
+	if !w.Status.IsZero() {
+		d.docs[user] = w.Status
+	} else if !d.forgetful {
+		delete(d.docs, user)
 	}
-	return d.Connector.Apply(ctx, user, w)
+	return st, nil
 }
 
 func TestSuiteKnowsDocumentsOfOurOwn(t *testing.T) {
 	for _, forgetful := range []bool{false, true} {
+		var mu sync.Mutex
+		docs := map[string]presence.Status{}
 		tg := target(func(inner pbx.Connector) pbx.Connector {
-			return &document{Connector: inner, forgetful: forgetful, before: map[string]presence.Status{}}
+			return &document{Connector: inner, forgetful: forgetful, mu: &mu, docs: docs}
 		})
+		start := tg.Start
+		tg.Start = func(t testing.TB) *World {
+			w := start(t)
+			clear(docs)
+			w.Published = func(user string) pbx.State {
+				mu.Lock()
+				defer mu.Unlock()
+				return pbx.State{Status: docs[user]}
+			}
+			return w
+		}
 		for _, ck := range checks() {
-			if ck.name == "Withdraw" || ck.name == "Capabilities" {
+			if ck.name == "Withdraw" || ck.name == "Capabilities" || ck.name == "ApplyReadsBack" {
 				got := try(t, ck, tg)
 				require.False(t, got.skipped)
 				require.Equal(t, forgetful && ck.name == "Withdraw", got.Failed(), "%s: %q", ck.name, got.failures)

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"presencebridge/bridge/pbx"
+	"presencebridge/bridge/pbx/link"
 )
 
 // Client is the connector of one PBX. Its methods are safe for concurrent use.
@@ -18,7 +19,7 @@ type Client struct {
 	cfg     Config
 	server  server
 	metrics *metrics
-	tracker *tracker
+	tracker *link.Tracker
 	users   userFile
 	limit   *rate.Limiter // of snapshots without a watch
 
@@ -28,7 +29,7 @@ type Client struct {
 
 	mu      sync.Mutex
 	closed  bool
-	current *link
+	current *flow
 	session *session
 	pubs    map[string]*publication // by user
 	listed  map[string]person       // who is on the resource list and not in the users file
@@ -45,7 +46,7 @@ func New(cfg Config) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{
-		cfg: cfg, server: srv, tracker: newTracker(cfg.Debounce), limit: rate.NewLimiter(rate.Limit(cfg.Rate), max(1, int(cfg.Rate/10))),
+		cfg: cfg, server: srv, tracker: link.NewTracker(cfg.Debounce), limit: rate.NewLimiter(rate.Limit(cfg.Rate), max(1, int(cfg.Rate/10))),
 		dialing: make(chan struct{}, 1), pubs: map[string]*publication{}, listed: map[string]person{},
 	}
 	c.dialing <- struct{}{}
@@ -81,15 +82,15 @@ func (c *Client) Capabilities() pbx.Capabilities {
 }
 
 // Connection implements [pbx.Connector].
-func (c *Client) Connection() pbx.Connection { return c.tracker.show() }
+func (c *Client) Connection() pbx.Connection { return c.tracker.Show() }
 
 // self is who the bridge is at the PBX.
 func (c *Client) self() sip.Uri {
 	return sip.Uri{Scheme: "sip", User: c.cfg.Username, Host: c.cfg.Domain}
 }
 
-// link returns the connection, opening it if there is none.
-func (c *Client) link(ctx context.Context) (*link, error) {
+// flow returns the connection, opening it if there is none.
+func (c *Client) flow(ctx context.Context) (*flow, error) {
 	if l := c.live(); l != nil {
 		return l, nil
 	}
@@ -122,7 +123,7 @@ func (c *Client) link(ctx context.Context) (*link, error) {
 	return l, nil
 }
 
-func (c *Client) live() *link {
+func (c *Client) live() *flow {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.current != nil && c.current.alive() {
@@ -170,14 +171,14 @@ func (c *Client) Read(ctx context.Context, user string) (pbx.State, error) {
 	if err != nil {
 		return pbx.State{}, err
 	}
-	l, err := c.link(ctx)
+	l, err := c.flow(ctx)
 	if err != nil {
 		return pbx.State{}, typed(op, err)
 	}
 	return c.fetchState(ctx, l, p)
 }
 
-func (c *Client) fetchState(ctx context.Context, l *link, p person) (pbx.State, error) {
+func (c *Client) fetchState(ctx context.Context, l *flow, p person) (pbx.State, error) {
 	var notices [2]notice
 	var missing [2]bool
 	g, gctx := errgroup.WithContext(ctx)
@@ -240,14 +241,14 @@ func (c *Client) Snapshot(ctx context.Context) ([]pbx.User, error) {
 	if err != nil {
 		c.usersError(err)
 	}
-	l, err := c.link(ctx)
+	l, err := c.flow(ctx)
 	if err != nil {
 		return nil, typed(op, err)
 	}
 	return c.fetchAll(ctx, l, people)
 }
 
-func (c *Client) fetchAll(ctx context.Context, l *link, people []person) ([]pbx.User, error) {
+func (c *Client) fetchAll(ctx context.Context, l *flow, people []person) ([]pbx.User, error) {
 	users := make([]pbx.User, len(people))
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(atOnce)
@@ -279,6 +280,10 @@ func (c *Client) usersError(err error) {
 	again := c.usersAt == err.Error()
 	c.usersAt = err.Error()
 	c.mu.Unlock()
+	c.tracker.Warn(pbx.Warning{
+		Code: "users_file", Text: "The users file cannot be used: the list of extensions from before stays in force.",
+		Remedy: "Mend the file: " + err.Error(),
+	})
 	if !again {
 		c.metrics.bad("users_file")
 		c.cfg.Log.Warn("the users file cannot be used; the list from before stays in force", "error", err)

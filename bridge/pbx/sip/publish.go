@@ -69,7 +69,7 @@ func (c *Client) Apply(ctx context.Context, user string, w pbx.Write) (pbx.State
 			return pbx.State{}, &pbx.Error{Kind: pbx.Refused, Op: op, Err: err}
 		}
 	}
-	l, err := c.link(ctx)
+	l, err := c.flow(ctx)
 	if err != nil {
 		return pbx.State{}, typed(op, err)
 	}
@@ -112,7 +112,7 @@ func (c *Client) stateAfter(ctx context.Context, user string) pbx.State {
 }
 
 // publish sends the whole document, in place of the one that the PBX holds if there is one.
-func (c *Client) publish(ctx context.Context, l *link, pub *publication) error {
+func (c *Client) publish(ctx context.Context, l *flow, pub *publication) error {
 	doc := document{entity: pub.person.aor.String(), id: c.ownID(), act: pub.act, message: pub.message}
 	err := c.put(ctx, l, pub, doc.encode())
 	if lost(err) { // the PBX forgot it: once more, in full (RFC 3903 section 4.1)
@@ -132,7 +132,7 @@ func lost(err error) bool {
 }
 
 // put sends one PUBLISH; without a body it renews.
-func (c *Client) put(ctx context.Context, l *link, pub *publication, body []byte) error {
+func (c *Client) put(ctx context.Context, l *flow, pub *publication, body []byte) error {
 	for range 2 {
 		res, err := l.do(ctx, c.publishRequest(pub, pub.expires, body))
 		var se *statusError
@@ -186,7 +186,7 @@ func (pub *publication) stands(res *sip.Response) error {
 // withdraw removes our document (RFC 3903 section 4.5). Where one of ours stands that nobody knows the etag of, from a
 // former life or a write that was never answered, it cannot be removed: it ends with its lease, and until then the
 // withdrawal is not done.
-func (c *Client) withdraw(ctx context.Context, l *link, pub *publication) error {
+func (c *Client) withdraw(ctx context.Context, l *flow, pub *publication) error {
 	pub.keep = false
 	known := pub.etag != ""
 	if known {
@@ -252,7 +252,7 @@ func (c *Client) renewDue(ctx context.Context, s *session) {
 }
 
 // renew keeps our document (RFC 3903 section 4.3): by its etag, or in full where the PBX lost it.
-func (c *Client) renew(ctx context.Context, l *link, pub *publication) {
+func (c *Client) renew(ctx context.Context, l *flow, pub *publication) {
 	defer func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()

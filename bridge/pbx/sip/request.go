@@ -48,7 +48,7 @@ type outgoing struct {
 }
 
 // do sends a request and returns its final answer, having answered challenges. Anything but 2xx is a [*pbx.Error].
-func (l *link) do(ctx context.Context, o outgoing) (*sip.Response, error) {
+func (l *flow) do(ctx context.Context, o outgoing) (*sip.Response, error) {
 	began := time.Now()
 	res, err := l.exchange(ctx, o)
 	if err == nil && !res.IsSuccess() {
@@ -62,7 +62,7 @@ func (l *link) do(ctx context.Context, o outgoing) (*sip.Response, error) {
 }
 
 // exchange sends a request, again after a challenge.
-func (l *link) exchange(ctx context.Context, o outgoing) (*sip.Response, error) {
+func (l *flow) exchange(ctx context.Context, o outgoing) (*sip.Response, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.c.cfg.Timeout)
 	defer cancel()
 	if o.callID == "" {
@@ -107,7 +107,7 @@ func newTag() string { return strings.ReplaceAll(uuid.NewString()[:18], "-", "")
 
 // build makes the request. Everything goes to the PBX itself, whatever its URI says: it is our outbound proxy
 // (RFC 3261 section 8.1.2).
-func (l *link) build(o outgoing) *sip.Request {
+func (l *flow) build(o outgoing) *sip.Request {
 	*o.cseq++
 	req := sip.NewRequest(o.method, o.target)
 	req.SetTransport(l.network)
@@ -139,7 +139,7 @@ func (l *link) build(o outgoing) *sip.Request {
 }
 
 // send is one transaction.
-func (l *link) send(ctx context.Context, req *sip.Request) (*sip.Response, error) {
+func (l *flow) send(ctx context.Context, req *sip.Request) (*sip.Response, error) {
 	if !l.alive() {
 		return nil, context.Cause(l.life)
 	}
@@ -162,7 +162,7 @@ func (l *link) send(ctx context.Context, req *sip.Request) (*sip.Response, error
 
 // unanswered doubts the link when nothing at all was heard since a request was sent. A session asks for a sign of life
 // then; without one, the next request opens another link.
-func (l *link) unanswered(since time.Time) {
+func (l *flow) unanswered(since time.Time) {
 	if l.heard.Load() >= since.UnixNano() {
 		return
 	}

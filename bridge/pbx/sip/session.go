@@ -30,7 +30,7 @@ const (
 // session is the watch on one link: all subscriptions, and what they said.
 type session struct {
 	c     *Client
-	l     *link
+	l     *flow
 	limit *rate.Limiter
 	slots chan struct{}
 	work  sync.WaitGroup
@@ -92,7 +92,7 @@ func eventIndex(event string) int {
 	return 1
 }
 
-func (c *Client) newSession(l *link) *session {
+func (c *Client) newSession(l *flow) *session {
 	return &session{
 		c: c, l: l, limit: rate.NewLimiter(rate.Limit(c.cfg.Rate), max(1, int(c.cfg.Rate/10))), slots: make(chan struct{}, atOnce),
 		endpoints: map[string]*watched{}, byAOR: map[string]*watched{}, subs: map[*tracked]bool{},
@@ -179,7 +179,7 @@ func (s *session) connected() {
 		return
 	}
 	s.up = true
-	s.c.tracker.connected()
+	s.c.tracker.Connected()
 	s.c.metrics.up.Set(1)
 	s.c.metrics.connection("reset")
 	s.push(pbx.Event{Kind: pbx.EventReset})
@@ -210,7 +210,7 @@ func (s *session) keepAlive(ctx context.Context) {
 }
 
 // ping asks the PBX for a sign of life (RFC 3261 section 11). Any answer will do.
-func (l *link) ping(ctx context.Context) error {
+func (l *flow) ping(ctx context.Context) error {
 	target := sip.Uri{Scheme: "sip", Host: l.c.cfg.Domain}
 	ctx, cancel := context.WithTimeout(ctx, l.c.cfg.Timeout)
 	defer cancel()
@@ -406,6 +406,7 @@ func (s *session) refusedBy(t *tracked, err error) {
 func (s *session) without(t *tracked, err error) {
 	if s.l.setWithout(t.event) {
 		s.c.cfg.Log.Warn("the pbx does not have an event package", "package", t.event)
+		s.c.tracker.Warn(lacking(t.event))
 	}
 	if s.l.without(eventDialog) && s.l.without(eventPresence) {
 		s.l.fail(err)

@@ -60,7 +60,7 @@ func accept(event string, list bool) string {
 }
 
 // open begins a new dialog for a subscription.
-func (l *link) register(s *subscription) {
+func (l *flow) register(s *subscription) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if s.callID != "" {
@@ -80,7 +80,7 @@ func (l *link) register(s *subscription) {
 }
 
 // finish ends a subscription on our side.
-func (l *link) finish(s *subscription) {
+func (l *flow) finish(s *subscription) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if s.ended.IsZero() {
@@ -90,7 +90,7 @@ func (l *link) finish(s *subscription) {
 }
 
 // subscribe sends one SUBSCRIBE, within the dialog if there is one, and returns how long the PBX grants.
-func (l *link) subscribe(ctx context.Context, s *subscription, expires time.Duration) (time.Duration, error) {
+func (l *flow) subscribe(ctx context.Context, s *subscription, expires time.Duration) (time.Duration, error) {
 	l.mu.Lock()
 	o := outgoing{
 		op: "subscribe " + s.event, method: sip.SUBSCRIBE, target: s.remote, to: s.target, toTag: s.toTag, fromTag: s.fromTag,
@@ -137,7 +137,7 @@ func (s *subscription) confirm(res *sip.Response) {
 }
 
 // answerNotify answers a notification: 481 ends a subscription that nobody here knows (RFC 6665 section 4.1.3).
-func (l *link) answerNotify(req *sip.Request, tx sip.ServerTransaction) {
+func (l *flow) answerNotify(req *sip.Request, tx sip.ServerTransaction) {
 	if l.lookup(req) == nil {
 		reply(req, tx, sip.StatusCallTransactionDoesNotExists, "Subscription Does Not Exist")
 		return
@@ -145,7 +145,7 @@ func (l *link) answerNotify(req *sip.Request, tx sip.ServerTransaction) {
 	reply(req, tx, sip.StatusOK, "OK")
 }
 
-func (l *link) lookup(req *sip.Request) *subscription {
+func (l *flow) lookup(req *sip.Request) *subscription {
 	id, to := req.CallID(), req.To()
 	if id == nil || to == nil {
 		return nil
@@ -160,7 +160,7 @@ func (l *link) lookup(req *sip.Request) *subscription {
 }
 
 // notified takes a notification in. It is called in the order in which they came.
-func (l *link) notified(req *sip.Request) {
+func (l *flow) notified(req *sip.Request) {
 	s := l.lookup(req)
 	if s == nil || s.handler == nil || !l.inOrder(s, req) {
 		return
@@ -169,7 +169,7 @@ func (l *link) notified(req *sip.Request) {
 }
 
 // inOrder lets a notification through that is newer than all before, and of the dialog that is known.
-func (l *link) inOrder(s *subscription, req *sip.Request) bool {
+func (l *flow) inOrder(s *subscription, req *sip.Request) bool {
 	cseq, from := req.CSeq(), req.From()
 	if cseq == nil || from == nil {
 		return false
@@ -224,7 +224,7 @@ func readNotice(req *sip.Request) notice {
 }
 
 // fetch asks once (RFC 6665 section 4.4.3): a subscription that expires at once is answered by one notification.
-func (l *link) fetch(ctx context.Context, event string, target sip.Uri) (notice, error) {
+func (l *flow) fetch(ctx context.Context, event string, target sip.Uri) (notice, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.c.cfg.Timeout)
 	defer cancel()
 	got := make(chan notice, 1)
@@ -261,13 +261,13 @@ func lacks(err error) bool {
 // gone tells whether an error says that there is no such address.
 func gone(err error) bool { return pbx.KindOf(err) == pbx.Gone }
 
-func (l *link) without(event string) bool {
+func (l *flow) without(event string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.no[event]
 }
 
-func (l *link) setWithout(event string) (first bool) {
+func (l *flow) setWithout(event string) (first bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	first = !l.no[event]

@@ -24,7 +24,7 @@ func (c *Client) Verify(ctx context.Context) error { return withRemedy(c.verify(
 
 func (c *Client) verify(ctx context.Context) error {
 	const op = "verify"
-	l, err := c.link(ctx)
+	l, err := c.flow(ctx)
 	if err != nil {
 		return typed(op, err)
 	}
@@ -47,7 +47,7 @@ func (c *Client) verify(ctx context.Context) error {
 	return last
 }
 
-func (c *Client) verifyOne(ctx context.Context, l *link, p person) error {
+func (c *Client) verifyOne(ctx context.Context, l *flow, p person) error {
 	if _, err := c.fetchState(ctx, l, p); err != nil {
 		return err
 	}
@@ -64,7 +64,7 @@ func (c *Client) verifyOne(ctx context.Context, l *link, p person) error {
 }
 
 // verifyList subscribes to the resource list, and ends the subscription again.
-func (c *Client) verifyList(ctx context.Context, l *link) error {
+func (c *Client) verifyList(ctx context.Context, l *flow) error {
 	const op = "verify the list"
 	if c.cfg.ListURI == "" {
 		return &pbx.Error{Kind: pbx.Refused, Op: op, Err: errors.New("users_file lists nobody")}
@@ -93,10 +93,10 @@ func withRemedy(err error) error {
 		return err
 	}
 	p := explain(err)
-	if p.remedy == "" || p.code == "connection_lost" {
+	if p.Remedy == "" || p.Code == "connection_lost" {
 		return err
 	}
 	said := *pe
-	said.Err = fmt.Errorf("%s %s (%w)", p.text, p.remedy, pe.Err)
+	said.Err = fmt.Errorf("%s %s (%w)", p.Text, p.Remedy, pe.Err)
 	return &said
 }

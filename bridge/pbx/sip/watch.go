@@ -27,7 +27,7 @@ func (c *Client) Watch(ctx context.Context, deliver func(pbx.Event)) error {
 	}
 	defer c.watched.Store(false)
 	defer c.keepNone()
-	defer c.tracker.idle()
+	defer c.tracker.Idle()
 	defer c.setSession(nil, nil)
 	bo := &backoff.ExponentialBackOff{InitialInterval: c.cfg.BackoffMin, RandomizationFactor: 0.5, Multiplier: 2, MaxInterval: c.cfg.BackoffMax}
 	bo.Reset()
@@ -39,7 +39,7 @@ func (c *Client) Watch(ctx context.Context, deliver func(pbx.Event)) error {
 		if ctx.Err() != nil {
 			break
 		}
-		c.tracker.failed(err)
+		c.tracker.Failed(explain(err))
 		c.metrics.connection("failed")
 		if time.Since(began) >= longEnough {
 			bo.Reset()
@@ -58,7 +58,7 @@ func (c *Client) Watch(ctx context.Context, deliver func(pbx.Event)) error {
 
 // watchOnce watches on one link until that ends.
 func (c *Client) watchOnce(ctx context.Context, deliver func(pbx.Event)) error {
-	l, err := c.link(ctx)
+	l, err := c.flow(ctx)
 	if err != nil {
 		return err
 	}

@@ -24,10 +24,10 @@ var (
 // maxMessage bounds one SIP message; a notification about a list is the largest.
 const maxMessage = maxList + 64<<10
 
-// link is one connection to the PBX: a socket, the SIP stack on it, and what was learnt on it. Everything travels on
+// flow is one connection to the PBX: a socket, the SIP stack on it, and what was learnt on it. Everything travels on
 // that socket in both directions, so that a notification reaches a bridge behind NAT too, and its end is known at once.
 // When it ends it is thrown away whole.
-type link struct {
+type flow struct {
 	c       *Client
 	network string // UDP, TCP or TLS
 	remote  string // address and port
@@ -42,7 +42,7 @@ type link struct {
 	end   context.CancelCauseFunc
 	heard atomic.Int64 // when the PBX last said something
 
-	busy atomic.Int32 // 1 while a session looks after the link
+	busy atomic.Int32 // 1 while a session looks after the flow
 
 	mu      sync.Mutex
 	dialogs map[string]*subscription // by Call-ID
@@ -50,11 +50,11 @@ type link struct {
 	no      map[string]bool          // packages that the PBX does not have
 }
 
-// dial opens a link.
-func (c *Client) dial(ctx context.Context) (*link, error) {
+// dial opens a flow.
+func (c *Client) dial(ctx context.Context) (*flow, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
-	l := &link{
+	l := &flow{
 		c: c, network: sip.NetworkToUpper(c.server.network),
 		dialogs: map[string]*subscription{}, no: map[string]bool{},
 		auth: &authenticator{username: c.cfg.Username, password: c.cfg.Password},
@@ -113,7 +113,7 @@ func resolve(ctx context.Context, s server) (host string, port int, err error) {
 }
 
 // open connects and starts the stack on the connection.
-func (l *link) open(ctx context.Context) error {
+func (l *flow) open(ctx context.Context) error {
 	srv, err := sipgo.NewServer(l.ua, sipgo.WithServerLogger(quiet()))
 	if err != nil {
 		return err
@@ -160,7 +160,7 @@ func uriHost(host string) string {
 }
 
 // socket opens the connection and says how to serve it.
-func (l *link) socket(ctx context.Context, srv *sipgo.Server) (serve func() error, local net.Addr, err error) {
+func (l *flow) socket(ctx context.Context, srv *sipgo.Server) (serve func() error, local net.Addr, err error) {
 	var d net.Dialer
 	if l.network == "UDP" {
 		// A connected socket tells which address of ours the PBX is reached from.
@@ -206,7 +206,7 @@ func (l *link) socket(ctx context.Context, srv *sipgo.Server) (serve func() erro
 }
 
 // closing closes the socket when the link is over.
-func (l *link) closing(s interface{ Close() error }) {
+func (l *flow) closing(s interface{ Close() error }) {
 	l.serving.Go(func() {
 		<-l.life.Done()
 		_ = s.Close()
@@ -215,15 +215,15 @@ func (l *link) closing(s interface{ Close() error }) {
 }
 
 // fail ends the link. The first cause is kept.
-func (l *link) fail(err error) { l.end(err) }
+func (l *flow) fail(err error) { l.end(err) }
 
 // close ends the link and waits for its goroutines.
-func (l *link) close() {
+func (l *flow) close() {
 	l.fail(errLost)
 	l.serving.Wait()
 }
 
-func (l *link) alive() bool { return l.life.Err() == nil }
+func (l *flow) alive() bool { return l.life.Err() == nil }
 
 // watchedConn tells when its connection ends, and does not let a write hang on a peer that stopped reading.
 type watchedConn struct {
