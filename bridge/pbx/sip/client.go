@@ -171,11 +171,17 @@ func (c *Client) Read(ctx context.Context, user string) (pbx.State, error) {
 	if err != nil {
 		return pbx.State{}, err
 	}
-	l, err := c.flow(ctx)
-	if err != nil {
-		return pbx.State{}, typed(op, err)
+	for try := 0; ; try++ {
+		l, err := c.flow(ctx)
+		if err != nil {
+			return pbx.State{}, typed(op, err)
+		}
+		st, err := c.fetchState(ctx, l, p)
+		if err == nil || try > 0 || l.alive() || !errors.Is(context.Cause(l.life), errLost) {
+			return st, err
+		}
+		// The connection was over without our knowing. Asking again harms nobody, unlike writing again.
 	}
-	return c.fetchState(ctx, l, p)
 }
 
 func (c *Client) fetchState(ctx context.Context, l *flow, p person) (pbx.State, error) {

@@ -128,7 +128,8 @@ func (l *flow) open(ctx context.Context) error {
 			l.notified(req)
 		}
 	})
-	serve, local, err := l.socket(ctx, srv)
+	ready := make(chan struct{})
+	serve, local, err := l.socket(ctx, srv, sync.OnceFunc(func() { close(ready) }))
 	if err != nil {
 		return err
 	}
@@ -149,7 +150,12 @@ func (l *flow) open(ctx context.Context) error {
 		_ = serve()
 		l.fail(errLost)
 	})
-	return nil
+	select { // the stack must know the socket before anything is sent, or it would open another
+	case <-ready:
+		return nil
+	case <-l.life.Done():
+		return context.Cause(l.life)
+	}
 }
 
 func uriHost(host string) string {
@@ -159,8 +165,8 @@ func uriHost(host string) string {
 	return host
 }
 
-// socket opens the connection and says how to serve it.
-func (l *flow) socket(ctx context.Context, srv *sipgo.Server) (serve func() error, local net.Addr, err error) {
+// socket opens the connection and says how to serve it. ready is called once the stack knows the connection.
+func (l *flow) socket(ctx context.Context, srv *sipgo.Server, ready func()) (serve func() error, local net.Addr, err error) {
 	var d net.Dialer
 	if l.network == "UDP" {
 		// A connected socket tells which address of ours the PBX is reached from.
@@ -178,7 +184,7 @@ func (l *flow) socket(ctx context.Context, srv *sipgo.Server) (serve func() erro
 			_ = u.SetReadBuffer(4 << 20) // thousands of first notifications come at once
 		}
 		l.closing(conn)
-		return func() error { return srv.ServeUDP(conn) }, conn.LocalAddr(), nil
+		return func() error { return srv.ServeUDP(&readyPacketConn{PacketConn: conn, ready: ready}) }, conn.LocalAddr(), nil
 	}
 	conn, err := d.DialContext(ctx, "tcp", l.remote)
 	if err != nil {
@@ -197,7 +203,7 @@ func (l *flow) socket(ctx context.Context, srv *sipgo.Server) (serve func() erro
 		}
 		conn = secured
 	}
-	one := newOneConn(&watchedConn{Conn: conn, timeout: l.c.cfg.Timeout, ended: func() { l.fail(errLost) }})
+	one := newOneConn(&watchedConn{Conn: conn, timeout: l.c.cfg.Timeout, ended: func() { l.fail(errLost) }}, ready)
 	l.closing(one)
 	if l.network == "TLS" {
 		return func() error { return srv.ServeTLS(one) }, conn.LocalAddr(), nil
@@ -252,17 +258,30 @@ func (c *watchedConn) Write(b []byte) (int, error) {
 	return n, err
 }
 
+// readyPacketConn tells when its first read begins.
+type readyPacketConn struct {
+	net.PacketConn
+
+	ready func()
+}
+
+func (c *readyPacketConn) ReadFrom(b []byte) (int, net.Addr, error) {
+	c.ready()
+	return c.PacketConn.ReadFrom(b)
+}
+
 // oneConn is a listener of a connection that exists already: the stack serves what was dialled here, so that it never
 // dials by itself where nobody would notice.
 type oneConn struct {
 	conn   net.Conn
+	ready  func()
 	given  chan net.Conn
 	closed chan struct{}
 	once   sync.Once
 }
 
-func newOneConn(conn net.Conn) *oneConn {
-	o := &oneConn{conn: conn, given: make(chan net.Conn, 1), closed: make(chan struct{})}
+func newOneConn(conn net.Conn, ready func()) *oneConn {
+	o := &oneConn{conn: conn, ready: ready, given: make(chan net.Conn, 1), closed: make(chan struct{})}
 	o.given <- conn
 	return o
 }
@@ -272,6 +291,10 @@ func (o *oneConn) Accept() (net.Conn, error) {
 	select {
 	case c := <-o.given:
 		return c, nil
+	default:
+		o.ready() // the first one is known by now
+	}
+	select {
 	case <-o.closed:
 		return nil, net.ErrClosed
 	}
