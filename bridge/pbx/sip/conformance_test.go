@@ -235,7 +235,9 @@ func (s *site) faults(w *pbxtest.World) {
 		})
 	}
 	w.Repeat = func(on bool) {
-		judge(on, func(m kamailio.Message) kamailio.Verdict { return kamailio.Verdict{Twice: m.Method == "NOTIFY" && m.Code == 0} })
+		judge(on, func(m kamailio.Message) kamailio.Verdict {
+			return kamailio.Verdict{Twice: m.Method == "NOTIFY" && m.Code == 0}
+		})
 	}
 	w.Shuffle = func(on bool) {
 		judge(on, func(m kamailio.Message) kamailio.Verdict {
