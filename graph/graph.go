@@ -74,8 +74,8 @@ type Config struct {
 	// may be acting for the account. nil: always true.
 	MaySend func() bool
 
-	// transport replaces the network in tests.
-	transport http.RoundTripper
+	// Transport replaces the network, for tests and simulations in memory; CAFile does not apply then. Default: the network.
+	Transport http.RoundTripper
 }
 
 // Client talks to Graph as one application in one tenant. It is safe for concurrent use. It owns no
@@ -118,7 +118,7 @@ func New(cfg Config) (*Client, error) {
 	if err := c.endpoints(); err != nil {
 		return nil, err
 	}
-	if c.http, err = newHTTPClient(cfg.Endpoints.CAFile, cfg.transport); err != nil {
+	if c.http, err = newHTTPClient(cfg.Endpoints.CAFile, cfg.Transport); err != nil {
 		return nil, err
 	}
 	c.guard()

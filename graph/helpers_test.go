@@ -178,7 +178,7 @@ func virtual(t *testing.T) *tenant {
 // onVirtual puts the tenant in place of the network.
 func (tn *tenant) onVirtual(cfg *Config) {
 	cfg.Endpoints = Endpoints{Login: tn.loginURL, Graph: tn.graphURL}
-	cfg.transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+	cfg.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
 		if trace := httptrace.ContextClientTrace(r.Context()); trace != nil && trace.WroteHeaders != nil {
 			trace.WroteHeaders()
 		}

@@ -1,6 +1,7 @@
 package graphsim
 
 import (
+	"crypto/rsa"
 	"crypto/x509"
 	"fmt"
 	"log/slog"
@@ -35,10 +36,11 @@ type Config struct {
 	Monitors []string // ordinary users that sign in for the bridge, by UPN (or by name, in Domain); they have no Teams client
 	Seed     uint64   // everything random follows from it, as far as goroutines let it
 
-	AutoApprove    bool          // device codes and sign-in pages are approved at once, by the Monitors in turn
-	DeviceInterval time.Duration // polling interval asked of device code clients; default 5 s
-	TokenLifetime  time.Duration // life of access tokens; default 1 h
-	StrictRotation bool          // a refresh token that was replaced is refused; Entra itself keeps it valid
+	AutoApprove    bool            // device codes and sign-in pages are approved at once, by the Monitors in turn
+	DeviceInterval time.Duration   // polling interval asked of device code clients; default 5 s
+	TokenLifetime  time.Duration   // life of access tokens; default 1 h
+	SigningKey     *rsa.PrivateKey // the first key that tokens are signed with; default: a new one
+	StrictRotation bool            // a refresh token that was replaced is refused; Entra itself keeps it valid
 
 	Government bool // a US Government cloud: no presence subscriptions, and presence without sequenceNumber, outOfOfficeSettings and workLocation
 

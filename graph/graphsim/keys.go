@@ -33,6 +33,14 @@ func (k *keySet) rotate() error {
 	if err != nil {
 		return fmt.Errorf("graphsim: make a signing key: %w", err)
 	}
+	return k.begin(private)
+}
+
+// begin signs with a key from now on; nil: a new one.
+func (k *keySet) begin(private *rsa.PrivateKey) error {
+	if private == nil {
+		return k.rotate()
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	template := certificateTemplate(int64(len(k.keys)+1), "accounts.accesscontrol.windows.net")

@@ -56,7 +56,7 @@ func newLogin(s *Sim) (*login, error) {
 		failures: map[string]int{}, verified: map[string]*identity{}, approved: map[string]int{}}
 	l.apps[s.ClientID] = &app{id: s.ClientID, secrets: []string{s.ClientSecret}, certificates: s.cfg.Certificates,
 		roles: s.cfg.AppRoles, scopes: s.cfg.Scopes}
-	return l, l.keys.rotate()
+	return l, l.keys.begin(s.cfg.SigningKey)
 }
 
 // AddApp registers a further application with the permissions of the first.

@@ -1,10 +1,12 @@
 package pbxsim
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
 	"log/slog"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -14,6 +16,8 @@ import (
 type Config struct {
 	// Addr to listen on. Default "127.0.0.1:0".
 	Addr string
+	// Listen makes the listener, again after each [Sim.Down], for a network in memory. Default: TCP.
+	Listen func(ctx context.Context, addr string) (net.Listener, error)
 	// TLS serves HTTPS with a certificate of the simulator's own CA ([Sim.CAPEM]). Default plain HTTP.
 	TLS bool
 	// Users is how many people to make up when UserList is empty. Default 10.
@@ -96,6 +100,11 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Seed == 0 {
 		c.Seed = 1
+	}
+	if c.Listen == nil {
+		c.Listen = func(ctx context.Context, addr string) (net.Listener, error) {
+			return (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+		}
 	}
 	if c.Clock == nil {
 		c.Clock = time.Now

@@ -160,7 +160,7 @@ func (s *Sim) up() error {
 		return errClosed
 	default:
 	}
-	l, err := listenAgain(s.addr)
+	l, err := listenAgain(s.cfg.Listen, s.addr)
 	if err != nil {
 		return err
 	}
@@ -182,12 +182,11 @@ func (s *Sim) up() error {
 }
 
 // listenAgain listens, if need be after whoever held the address has let it go.
-func listenAgain(addr string) (net.Listener, error) {
-	var lc net.ListenConfig
+func listenAgain(listen func(context.Context, string) (net.Listener, error), addr string) (net.Listener, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	for {
-		l, err := lc.Listen(ctx, "tcp", addr)
+		l, err := listen(ctx, addr)
 		if err == nil {
 			return l, nil
 		}
