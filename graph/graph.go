@@ -48,7 +48,8 @@ type Config struct {
 	// CertificatePassword returns the password of a PKCS#12 file; nil means none.
 	CertificatePassword func() (string, error)
 
-	// UserAttribute is one of [UserAttributes], read with every user; empty for none.
+	// UserAttribute is a property of users that is read besides: extensionAttribute1 to 15, or a plain one such as
+	// employeeId (learn:api/resources/user). Empty: none.
 	UserAttribute string
 
 	// Cloud is the national cloud; the zero value is the global one.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/microsoftgraph/msgraph-sdk-go/users"
@@ -46,15 +45,6 @@ func (c *Client) selectOfUsers() []string {
 const extensionAttributes = "onPremisesExtensionAttributes"
 
 func isExtensionAttribute(name string) bool { return strings.HasPrefix(name, "extensionAttribute") }
-
-// UserAttributes lists what [Config.UserAttribute] can be.
-func UserAttributes() []string {
-	list := []string{"employeeId", "faxNumber", "officeLocation", "mobilePhone"}
-	for i := range 15 {
-		list = append(list, "extensionAttribute"+strconv.Itoa(i+1))
-	}
-	return list
-}
 
 // userProperties are a user's as Graph sent them: those that it left out are missing, and that is not the
 // same as null.

@@ -25,8 +25,9 @@ type User struct {
 	UserType string `json:"user_type,omitempty"`
 	// Proxies are the person's further SMTP addresses (proxyAddresses), without the prefix.
 	Proxies []string `json:"proxies,omitempty"`
-	// Phones are telephone numbers as Entra holds them, business phones before the mobile one.
+	// Phones are the business phones as Entra holds them, Mobile is the mobile one.
 	Phones []string `json:"phones,omitempty"`
+	Mobile string   `json:"mobile,omitempty"`
 	// Extension is the value of the attribute in which the site keeps extensions.
 	Extension string `json:"extension,omitempty"`
 }
@@ -47,6 +48,8 @@ type Options struct {
 	// Prefixes turn a PBX's short extensions into whole numbers, by the PBX's name: "+49301234" makes 201 the number
 	// +49301234201.
 	Prefixes map[string]string
+	// Groups are the groups that policy names and a person is in, by object id.
+	Groups map[string][]string
 	// Exclude lists people who take no part: by object id, UPN or mail, case-insensitively. They
 	// stay members, marked Excluded, so that what was asserted for them before can be withdrawn.
 	Exclude []string
@@ -131,6 +134,7 @@ type Member struct {
 	Name      string                `json:"name,omitempty"`
 	Endpoints []presence.EndpointID `json:"endpoints,omitempty"` // sorted
 	Matched   []Matched             `json:"matched,omitempty"`   // one per endpoint, in the same order
+	Groups    []string              `json:"groups,omitempty"`    // those of Options.Groups
 	Excluded  bool                  `json:"excluded,omitempty"`
 	Reason    Reason                `json:"reason,omitempty"` // why excluded
 }

@@ -78,6 +78,7 @@ type record struct {
 	User
 	Endpoints []presence.EndpointID `json:"endpoints,omitempty"`
 	Matched   []Matched             `json:"matched,omitempty"`
+	Groups    []string              `json:"groups,omitempty"`
 	Excluded  bool                  `json:"excluded,omitempty"`
 	Reason    Reason                `json:"reason,omitempty"`
 }
@@ -140,7 +141,7 @@ func (n *Known) add(r record) {
 	n.Users = append(n.Users, r.User)
 	if len(r.Endpoints) > 0 || r.Excluded {
 		n.Members = append(n.Members, Member{
-			ID: r.ID, UPN: r.UPN, Mail: r.Mail, Name: r.Name, Endpoints: r.Endpoints, Matched: r.Matched,
+			ID: r.ID, UPN: r.UPN, Mail: r.Mail, Name: r.Name, Endpoints: r.Endpoints, Matched: r.Matched, Groups: r.Groups,
 			Excluded: r.Excluded, Reason: r.Reason,
 		})
 		return
@@ -231,7 +232,7 @@ func records(users []User, res Result) map[string]record {
 		if !listed { // a result that was made of other users
 			u = User{ID: m.ID, UPN: m.UPN, Mail: m.Mail, Name: m.Name, Enabled: true}
 		}
-		out[m.ID] = record{u, m.Endpoints, m.Matched, m.Excluded, m.Reason}
+		out[m.ID] = record{u, m.Endpoints, m.Matched, m.Groups, m.Excluded, m.Reason}
 	}
 	for _, p := range res.People {
 		u, listed := byID[p.ID]

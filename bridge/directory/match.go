@@ -389,7 +389,7 @@ func (m *matcher) member(i int, u User, reason Reason) Member {
 		eps = append(eps, matched[n].ID)
 	}
 	return Member{
-		ID: u.ID, UPN: u.UPN, Mail: u.Mail, Name: u.Name, Endpoints: eps, Matched: matched,
+		ID: u.ID, UPN: u.UPN, Mail: u.Mail, Name: u.Name, Endpoints: eps, Matched: matched, Groups: m.opts.Groups[u.ID],
 		Excluded: reason != ReasonNone, Reason: reason,
 	}
 }

@@ -61,7 +61,7 @@ func (m *matcher) ofUser(r Rule, u *User) []string {
 		for _, p := range u.Phones {
 			out = append(out, m.numbers.ofPerson(p)...)
 		}
-		return out
+		return append(out, m.numbers.ofPerson(u.Mobile)...)
 	case ByName:
 		return []string{nameKey(u.Name)}
 	case ByOverride:

@@ -31,7 +31,7 @@ func ownersOf(r Result) map[string]string {
 func TestRules(t *testing.T) {
 	anna := User{
 		ID: "anna", UPN: "anna@x.test", Mail: "anna.b@x.test", Name: "Anna  Berg", Enabled: true, Extension: "E17",
-		Proxies: []string{"A.Berg@x.test", "anna@old.test"}, Phones: []string{"+49 30 123456-201", "0171 2345678"},
+		Proxies: []string{"A.Berg@x.test", "anna@old.test"}, Phones: []string{"+49 30 123456-201"}, Mobile: "0171 2345678",
 	}
 	bob := User{
 		ID: "bob", UPN: "bob@x.test", Name: "Bob Stone", Enabled: true, Proxies: []string{"anna.b@x.test"}, Extension: "202",

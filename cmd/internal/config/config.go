@@ -89,6 +89,7 @@ type Account struct {
 	Policy     Policy        `yaml:"policy" doc:"What is made of a state of the one side on the other: a preset (micollab, 3cx, sip) and rules of one's own. Absent: the preset of the PBX's type."`
 	Mode       string        `yaml:"mode" default:"bridge" oneof:"bridge observe" doc:"With observe everything is decided, recorded and explained, and nothing is written, neither to Teams nor to a PBX: to see what the bridge would do. What it asserted before is first given back, as for people who are excluded."`
 	Exclude    []Exclusion   `yaml:"exclude" item:"-" short:"upn" doc:"People who are not bridged, each a UPN, or {upn, direction} for one direction only. What the bridge asserted for them is withdrawn."`
+	Directory  Directory     `yaml:"directory" doc:"How people and PBX users are brought together."`
 	Sweep      Sweep         `yaml:"sweep" doc:"The periodic reading of everybody's presence from Teams, which bounds how long anything can stay wrong."`
 	Lease      time.Duration `yaml:"lease" default:"5m" min:"5m" max:"4h" doc:"How long a state asserted in Teams lasts unless it is renewed: whatever happens to the bridge, nobody shows it for longer. Graph allows 5m to 4h."`
 	HoldDown   time.Duration `yaml:"hold_down" default:"3s" min:"0" max:"5m" doc:"Least time between two writes for one person on a PBX. The first change goes at once; of those in between the last one wins."`
@@ -139,6 +140,7 @@ type PBX struct {
 	ClientSecretFile string        `yaml:"client_secret_file" path:"file" doc:"3cx: file with the API client's key. It is read again when it is refused."`
 	PollInterval     time.Duration `yaml:"poll_interval" min:"1s" max:"5m" doc:"3cx: how often everybody's status is read, since a 3CX tells of calls only. Default 5s."`
 	CAFile           string        `yaml:"ca_file" path:"file" doc:"PEM file with the authorities that sign the certificate of url. Empty: the system's."`
+	NumberPrefix     string        `yaml:"number_prefix" doc:"What stands before an extension of this PBX to make it a whole telephone number, for example +49301234: for the rule phone of directory.match."`
 	WritesPerSecond  float64       `yaml:"writes_per_second" default:"20" min:"0.1" max:"1000" doc:"Most writes to this PBX, so that the end of an outage is no storm."`
 	SnapshotInterval time.Duration `yaml:"snapshot_interval" default:"5m" min:"5s" max:"24h" doc:"How often every user of the PBX is read, against lost events."`
 	Settle           time.Duration `yaml:"settle" default:"1s" min:"0" max:"5m" doc:"How long after an answered write a read may still show the state before, and is therefore not believed."`

@@ -46,6 +46,7 @@ func (v *validator) accountFiles(a *Account, path string) {
 	v.secretFile(path+".graph.certificate_file", a.Graph.CertificateFile)
 	v.secretFile(path+".graph.certificate_password_file", a.Graph.CertificatePasswordFile)
 	v.authorities(path+".graph.endpoints.ca_file", a.Graph.Endpoints.CAFile)
+	v.overridesFile(a, path)
 	for i, p := range a.PBX {
 		at := fmt.Sprintf("%s.pbx[%d]", path, i)
 		v.secretFile(at+".token_file", p.TokenFile)

@@ -41,6 +41,10 @@ func value(k Key) string {
 		return "127.0.0.1:4711"
 	case k.Path == "accounts[].pbx[].type":
 		return "micollab"
+	case strings.HasSuffix(k.Path, ".number_prefix"):
+		return "+4930"
+	case strings.HasSuffix(k.Path, ".region"):
+		return "DE"
 	case strings.HasSuffix(k.Path, "_file") || k.Path == "data_dir":
 		return "/somewhere/else"
 	}
