@@ -23,7 +23,7 @@ type User struct {
 	// UserType is Entra's userType: "Member", "Guest", or empty, which Entra uses for accounts that
 	// were synchronised long ago and which counts as a member.
 	UserType string `json:"user_type,omitempty"`
-	// Proxies are the person's further SMTP addresses (proxyAddresses), without the prefix.
+	// Proxies are the person's SMTP addresses (proxyAddresses), the primary one included, without the prefix.
 	Proxies []string `json:"proxies,omitempty"`
 	// Phones are the business phones as Entra holds them, Mobile is the mobile one.
 	Phones []string `json:"phones,omitempty"`
