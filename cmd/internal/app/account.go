@@ -76,7 +76,8 @@ func (a *account) buildGraph() error {
 	g := a.cfg.Graph
 	cfg := graph.Config{
 		Account: a.name, TenantID: g.TenantID, ClientID: g.ClientID, Cloud: graph.Cloud(g.Cloud),
-		Endpoints: graph.Endpoints{Login: g.Endpoints.Login, Graph: g.Endpoints.Graph, CAFile: g.Endpoints.CAFile},
+		Endpoints:     graph.Endpoints{Login: g.Endpoints.Login, Graph: g.Endpoints.Graph, CAFile: g.Endpoints.CAFile},
+		UserAttribute: a.cfg.Directory.ExtensionAttribute,
 		Budgets: graph.Budgets{
 			Reads:  graph.Budget{Limit: a.cfg.Budgets.Reads, Window: 30 * time.Second},
 			Writes: graph.Budget{Limit: a.cfg.Budgets.Writes, Window: 30 * time.Second, Max: 10_000},
@@ -212,7 +213,11 @@ func (a *account) buildDirectory() error {
 	if err != nil {
 		return err
 	}
-	a.dir = newDirectoryLoop(a, keeper)
+	pol, err := accountPolicy(a.cfg)
+	if err != nil {
+		return err
+	}
+	a.dir = newDirectoryLoop(a, keeper, pol)
 	return nil
 }
 

@@ -46,7 +46,7 @@ type Options struct {
 	OnLatency func(account, side string, path bridge.Path, d time.Duration)
 	// ReadWindow is how long confirming reads wait for each other. 0: 100 ms.
 	ReadWindow time.Duration
-	// DirectoryInterval is how often the tenant's users are listed. 0: 10 min.
+	// DirectoryInterval is how often Entra is asked what changed about the users. 0: as configured.
 	DirectoryInterval time.Duration
 }
 
@@ -79,9 +79,6 @@ func Start(ctx context.Context, opts Options) (*App, error) {
 	}
 	if len(opts.Roles) == 0 {
 		opts.Roles = config.AllRoles()
-	}
-	if opts.DirectoryInterval == 0 {
-		opts.DirectoryInterval = 10 * time.Minute
 	}
 	a := &App{
 		opts: opts, log: opts.Log, registry: prometheus.NewRegistry(), pool: notify.NewPool(0),

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -13,8 +12,9 @@ import (
 	"presencebridge/bridge"
 	"presencebridge/bridge/directory"
 	"presencebridge/bridge/pbx"
+	"presencebridge/bridge/policy"
 	"presencebridge/bridge/presence"
-	"presencebridge/graph"
+	"presencebridge/cmd/internal/roster"
 	"presencebridge/monitors"
 )
 
@@ -30,16 +30,34 @@ type directoryLoop struct {
 	phones map[string][]pbx.User
 	people []directory.Person             // without a counterpart
 	exts   map[presence.EndpointID]string // extensions, for people to read
+	result *matched                       // the last one; nil before
+	report *directory.Report              // of it; nil until somebody asks
 
-	users []directory.User // owned by run
-	last  []directory.Member
+	roster    *roster.Roster // owned by run, as all below
+	optOuts   []string       // groups that must be known before anybody is bridged
+	last      []directory.Member
+	overrides []directory.Override // that were read last
+	complaint string               // about the overrides, said once
 }
 
-func newDirectoryLoop(a *account, keeper *directory.Keeper) *directoryLoop {
-	return &directoryLoop{
-		a: a, keeper: keeper, wake: make(chan struct{}, 1), phones: map[string][]pbx.User{},
-		exts: map[presence.EndpointID]string{},
+// matched is a result with what it was made of.
+type matched struct {
+	users    []directory.User
+	res      directory.Result
+	problems []directory.Problem
+}
+
+func newDirectoryLoop(a *account, keeper *directory.Keeper, pol *policy.Policy) *directoryLoop {
+	d := &directoryLoop{
+		a: a, keeper: keeper, wake: make(chan struct{}, 1), phones: map[string][]pbx.User{}, exts: map[presence.EndpointID]string{},
+		roster: roster.New(roster.Config{Graph: a.graph, Groups: pol.GroupNames(), Log: a.log}),
 	}
+	for i := range pol.Groups {
+		if pol.Groups[i].OptOut != 0 {
+			d.optOuts = append(d.optOuts, pol.Groups[i].Group)
+		}
+	}
+	return d
 }
 
 func (d *directoryLoop) known() bool { return d.have.Load() }
@@ -73,13 +91,15 @@ func (d *directoryLoop) run(ctx context.Context) error {
 	defer timer.Stop()
 	failures := 0
 	for {
+		changed := true
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-d.wake:
 		case <-timer.C:
-			next := d.a.app.opts.DirectoryInterval
-			if err := d.listUsers(ctx); err != nil {
+			next := d.interval()
+			var err error
+			if changed, err = d.roster.Refresh(ctx); err != nil {
 				failures++
 				next = min(time.Second<<min(failures, 6), next)
 				d.a.log.Warn("the tenant's users could not be listed, trying again", "retry_in", next, "error", err)
@@ -87,15 +107,39 @@ func (d *directoryLoop) run(ctx context.Context) error {
 				failures = 0
 			}
 			timer.Reset(next)
+			changed = d.readOverrides() || changed
 		}
-		if len(d.users) > 0 {
+		if changed && d.roster.Len() > 0 && d.optOutsKnown() {
 			d.match(ctx)
 		}
 	}
 }
 
+// interval is how often Entra is asked.
+func (d *directoryLoop) interval() time.Duration {
+	if i := d.a.app.opts.DirectoryInterval; i > 0 {
+		return i
+	}
+	return d.a.cfg.Directory.Interval
+}
+
+// optOutsKnown tells whether everybody who opted out by a group can be known: nobody is bridged before. Whoever was in such
+// a group when the list was last stored stays in it until the group has been read.
+func (d *directoryLoop) optOutsKnown() bool {
+	for _, name := range d.roster.Unread() {
+		stored := slices.ContainsFunc(d.last, func(m directory.Member) bool { return slices.Contains(m.Groups, name) })
+		if slices.Contains(d.optOuts, name) && !stored {
+			d.a.log.Error("nobody is bridged until it is known who is in the group that opted out", "group", name,
+				"remedy", "grant GroupMember.Read.All, or correct the group in the policy")
+			return false
+		}
+	}
+	return true
+}
+
 // load begins with what was known before the restart.
 func (d *directoryLoop) load(ctx context.Context) error {
+	d.readOverrides()
 	k, err := d.keeper.Load(ctx)
 	if err != nil {
 		return err
@@ -103,27 +147,25 @@ func (d *directoryLoop) load(ctx context.Context) error {
 	if len(k.Members) == 0 {
 		return nil
 	}
-	d.users, d.last = k.Users, k.Members
+	d.roster.Seed(k.Users)
+	d.last = k.Members
 	d.apply(ctx, k.Members, k.People)
 	return nil
 }
 
-func (d *directoryLoop) listUsers(ctx context.Context) error {
-	var users []directory.User
-	err := d.a.graph.Users(ctx, func(u graph.User) error {
-		users = append(users, directory.User{
-			ID: strings.ToLower(u.ID), UPN: u.UPN, Mail: u.Mail, Name: u.DisplayName, Enabled: u.Enabled, UserType: u.UserType,
-		})
-		return nil
-	})
+// readOverrides reads the file of overrides again. What cannot be read leaves those from before in force.
+func (d *directoryLoop) readOverrides() (changed bool) {
+	list, err := d.a.cfg.Overrides()
 	if err != nil {
-		return err
+		if d.complaint != err.Error() {
+			d.a.log.Error("the overrides cannot be read, those from before stay in force", "file", d.a.cfg.Directory.OverridesFile, "error", err)
+		}
+		d.complaint = err.Error()
+		return false
 	}
-	if len(users) == 0 {
-		return errors.New("the tenant lists no users at all; the application needs User.Read.All")
-	}
-	d.users = users
-	return nil
+	changed = !slices.Equal(list, d.overrides)
+	d.overrides, d.complaint = list, ""
+	return changed
 }
 
 // match works out who is who, keeps it, and tells everybody.
@@ -131,22 +173,70 @@ func (d *directoryLoop) match(ctx context.Context) {
 	d.mu.Lock()
 	phones := maps.Clone(d.phones)
 	d.mu.Unlock()
-	opts := directory.Options{Exclude: d.a.cfg.ExcludedUPNs(), Last: d.last, SeveralPerPBX: true}
-	for i := range d.a.cfg.PBX {
-		if _, ok := phones[d.a.cfg.PBX[i].Name]; !ok {
-			opts.Unread = append(opts.Unread, d.a.cfg.PBX[i].Name)
-		}
+	opts := d.options(phones)
+	users := d.roster.Users()
+	res := directory.Match(users, phones, opts)
+	if n := len(res.UnusedExclusions); n > 0 {
+		d.a.log.Warn("exclude names people whom the tenant does not have", "entries", n)
 	}
-	res := directory.Match(d.users, phones, opts)
-	for _, x := range res.UnusedExclusions {
-		d.a.log.Warn("exclude names nobody of this tenant", "entries", len(res.UnusedExclusions))
-		d.a.log.Debug("exclude names nobody", "entry", x)
+	if n := len(res.UnusedOverrides); n > 0 {
+		d.a.log.Warn("the overrides speak of endpoints that no pbx lists", "entries", n)
 	}
-	if err := d.keeper.Save(ctx, d.users, res); err != nil && ctx.Err() == nil {
+	d.mu.Lock()
+	d.result, d.report = &matched{users: users, res: res, problems: d.problems()}, nil
+	d.mu.Unlock()
+	if err := d.keeper.Save(ctx, users, res); err != nil && ctx.Err() == nil {
 		d.a.log.Warn("the list of members was not stored, the next listing tries again", "error", err)
 	}
 	d.last = res.Members
 	d.apply(ctx, res.Members, res.People)
+}
+
+func (d *directoryLoop) options(phones map[string][]pbx.User) directory.Options {
+	cfg := d.a.cfg
+	opts := directory.Options{
+		Rules: cfg.Directory.Rules(), Overrides: d.overrides, Region: cfg.Directory.Region, Prefixes: cfg.Prefixes(),
+		Exclude: cfg.ExcludedUPNs(), SeveralPerPBX: true, Last: d.last, Groups: d.roster.Groups(),
+	}
+	for i := range cfg.PBX {
+		if _, ok := phones[cfg.PBX[i].Name]; !ok {
+			opts.Unread = append(opts.Unread, cfg.PBX[i].Name)
+		}
+	}
+	if unread := d.roster.Unread(); len(unread) > 0 {
+		for i := range d.last { // as it was stored
+			for _, g := range d.last[i].Groups {
+				if slices.Contains(unread, g) {
+					opts.Groups[d.last[i].ID] = append(opts.Groups[d.last[i].ID], g)
+				}
+			}
+		}
+	}
+	return opts
+}
+
+func (d *directoryLoop) problems() []directory.Problem {
+	var out []directory.Problem
+	for _, p := range d.roster.Problems() {
+		out = append(out, directory.Problem{Text: "group " + p.Group + ": " + p.Text, Remedy: p.Remedy})
+	}
+	if d.complaint != "" {
+		out = append(out, directory.Problem{Text: "the overrides cannot be read, those from before stay in force: " + d.complaint, Remedy: "correct the file"})
+	}
+	return out
+}
+
+// whoIsWho is the report of the last result.
+func (d *directoryLoop) whoIsWho() (*directory.Report, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.result == nil {
+		return nil, fail("unavailable", "people and PBX users have not been brought together yet since the start: the tenant's users are being listed; try again in a moment")
+	}
+	if d.report == nil {
+		d.report = directory.NewReport(d.result.users, d.result.res, d.result.problems...)
+	}
+	return d.report, nil
 }
 
 // apply tells the engine and the monitors who the members are.
@@ -160,7 +250,7 @@ func (d *directoryLoop) apply(ctx context.Context, ms []directory.Member, people
 		m := &ms[i]
 		members = append(members, bridge.Member{
 			ID: m.ID, UPN: m.UPN, Mail: m.Mail, Name: m.Name, Endpoints: m.Endpoints, Excluded: m.Excluded,
-			OptOut: d.a.cfg.OptOut(m.UPN, m.Mail),
+			Groups: m.Groups, OptOut: d.a.cfg.OptOut(m.UPN, m.Mail),
 		})
 		watched = append(watched, monitors.Member{
 			ID: m.ID, Matched: len(m.Endpoints) > 0, Excluded: m.Excluded, Reason: m.Reason.Text(),

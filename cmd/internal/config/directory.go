@@ -42,6 +42,19 @@ func (a *Account) Overrides() ([]directory.Override, error) {
 	})
 }
 
+// MatchOptions are how people and PBX users are brought together, without what is only known while the bridge runs.
+// The file of overrides is read.
+func (a *Account) MatchOptions() (directory.Options, error) {
+	overrides, err := a.Overrides()
+	if err != nil {
+		return directory.Options{}, fmt.Errorf("%s: %w", a.Directory.OverridesFile, err)
+	}
+	return directory.Options{
+		Rules: a.Directory.Rules(), Overrides: overrides, Region: a.Directory.Region, Prefixes: a.Prefixes(),
+		Exclude: a.ExcludedUPNs(), SeveralPerPBX: true,
+	}, nil
+}
+
 // Prefixes are what stands before the PBXs' extensions.
 func (a *Account) Prefixes() map[string]string {
 	out := map[string]string{}

@@ -6,8 +6,6 @@ import (
 	"strings"
 
 	"presencebridge/bridge/console/client/api"
-	"presencebridge/bridge/directory"
-	"presencebridge/bridge/pbx"
 	"presencebridge/bridge/presence"
 	"presencebridge/graph"
 )
@@ -114,18 +112,11 @@ func (t *tenant) count() (p population, why string) {
 		by := t.site.running.accounts[t.cfg.Name].Members
 		return population{members: by[presence.CoveragePushed] + by[presence.CoveragePolled], excluded: by[presence.CoverageExcluded], source: "the running bridge has"}, ""
 	}
-	if t.usersErr != nil {
-		return p, fmt.Sprintf("the tenant's users cannot be listed: %v", t.usersErr)
+	r, why := t.match()
+	if why != "" {
+		return p, why
 	}
-	phones := map[string][]pbx.User{}
-	for _, ph := range t.pbxs {
-		if ph.usersErr != nil {
-			return p, fmt.Sprintf("the users of the PBX %s cannot be listed", ph.cfg.Name)
-		}
-		phones[ph.cfg.Name] = ph.users
-	}
-	r := directory.Match(t.users, phones, directory.Options{Exclude: t.cfg.ExcludedUPNs(), SeveralPerPBX: true})
-	p = population{source: "matching finds", people: len(t.users), phones: len(r.Endpoints) + len(r.Ambiguous), unused: r.UnusedExclusions}
+	p = population{source: "matching finds", people: t.people.Len(), phones: len(r.Endpoints) + len(r.Ambiguous), unused: r.UnusedExclusions}
 	for i := range r.Members {
 		if r.Members[i].Excluded {
 			p.excluded++

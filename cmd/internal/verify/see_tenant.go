@@ -9,12 +9,12 @@ import (
 	"time"
 
 	"presencebridge/bridge/console/client/api"
-	"presencebridge/bridge/directory"
 	"presencebridge/bridge/pbx"
 	"presencebridge/bridge/policy"
 	"presencebridge/bridge/presence"
 	"presencebridge/cmd/internal/config"
 	"presencebridge/cmd/internal/connect"
+	"presencebridge/cmd/internal/roster"
 	"presencebridge/graph"
 )
 
@@ -39,7 +39,7 @@ type tenant struct {
 	appErr      error
 	credentials []graph.Credential // of the registration
 	credErr     error
-	users       []directory.User
+	people      *roster.Roster
 	usersErr    error
 
 	pbxs      []*phone
@@ -105,8 +105,8 @@ func newGraph(a *config.Account, s *site) (*graph.Client, error) {
 	g := a.Graph
 	cfg := graph.Config{
 		Account: a.Name, TenantID: g.TenantID, ClientID: g.ClientID, Cloud: graph.Cloud(g.Cloud),
-		Endpoints: graph.Endpoints{Login: g.Endpoints.Login, Graph: g.Endpoints.Graph, CAFile: g.Endpoints.CAFile},
-		Timeout:   s.opts.Timeout, Log: s.opts.Log,
+		Endpoints:     graph.Endpoints{Login: g.Endpoints.Login, Graph: g.Endpoints.Graph, CAFile: g.Endpoints.CAFile},
+		UserAttribute: a.Directory.ExtensionAttribute, Timeout: s.opts.Timeout, Log: s.opts.Log,
 	}
 	if g.CertificateFile != "" {
 		cfg.Certificate = graph.CertificateFile(g.CertificateFile)
@@ -166,12 +166,12 @@ func (t *tenant) probe(ctx context.Context, name, base, path string) endpoint {
 func (t *tenant) listUsers(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, listings*t.site.opts.Timeout)
 	defer cancel()
-	t.usersErr = t.client.Users(ctx, func(u graph.User) error {
-		t.users = append(t.users, directory.User{
-			ID: u.ID, UPN: u.UPN, Mail: u.Mail, Name: u.DisplayName, Enabled: u.Enabled, UserType: u.UserType,
-		})
-		return nil
-	})
+	var groups []string
+	if t.policyErr == nil {
+		groups = t.policy.GroupNames()
+	}
+	t.people = roster.New(roster.Config{Graph: t.client, Groups: groups, Log: t.site.opts.Log})
+	_, t.usersErr = t.people.Refresh(ctx)
 }
 
 // look asks one PBX.
