@@ -24,6 +24,8 @@ type Backend interface {
 	Member(ctx context.Context, account, key string) (api.Member, error)
 	// Explain says why that member looks as they do, or looked at some moment.
 	Explain(ctx context.Context, account, key string, q ExplainQuery) (api.Explanation, error)
+	// Directory returns one page of what was found when people and PBX users were brought together.
+	Directory(ctx context.Context, account string, q DirectoryQuery) (api.Directory, error)
 	// Monitors lists the monitors of an account, by UPN.
 	Monitors(ctx context.Context, account string) ([]api.Monitor, error)
 	// Authorize begins a sign-in for a configured monitor and returns as soon as there is a code or an

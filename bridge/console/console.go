@@ -121,6 +121,7 @@ func (c *Console) routes() *echo.Echo {
 	a.GET("/accounts", c.listAccounts)
 	a.GET("/accounts/:account/members", c.listMembers)
 	a.GET("/accounts/:account/members/:member", c.getMember)
+	a.GET("/accounts/:account/directory", c.listDirectory)
 	a.GET("/accounts/:account/members/:member/explain", c.explainMember)
 	a.GET("/accounts/:account/monitors", c.listMonitors)
 	a.POST("/accounts/:account/monitors", c.addMonitor)

@@ -71,6 +71,30 @@ func testMember(i int) api.Member {
 	return m
 }
 
+func (b *memBackend) Directory(_ context.Context, account string, q DirectoryQuery) (api.Directory, error) {
+	if _, known := b.members[account]; !known {
+		return api.Directory{}, NotFound("there is no account %q", account)
+	}
+	if q.Kind != "matched" {
+		return api.Directory{}, b.err
+	}
+	all := make([]api.Finding, 0, 25)
+	for i := range 25 {
+		all = append(all, api.Finding{
+			Kind: "matched", PBX: "main", User: fmt.Sprintf("u%02d", i), Extension: "1", Endpoint: "e", Mail: "m", ID: "id", UPN: "u", Name: "n", Rule: "mail", Kept: true,
+			Reason: "r", Text: "t", Candidates: []api.Candidate{{ID: "a", Text: "b", Score: 0.9}},
+		})
+	}
+	at := slices.IndexFunc(all, func(f api.Finding) bool { return f.User > q.After })
+	page := all[max(at, 0):]
+	next := ""
+	if len(page) > q.Limit {
+		page = page[:q.Limit]
+		next = page[len(page)-1].User
+	}
+	return api.Directory{Counts: map[string]int{"matched": len(all)}, Findings: page, Next: next}, b.err
+}
+
 func (b *memBackend) Accounts(context.Context) ([]api.Account, error) {
 	days := 7
 	return []api.Account{

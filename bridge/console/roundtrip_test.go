@@ -2,6 +2,7 @@ package console
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -54,6 +55,20 @@ func TestClientReads(t *testing.T) {
 	require.Equal(t, 3, n)
 	for _, err := range c.Members(ctx, "nobody", "") {
 		require.True(t, client.IsNotFound(err))
+	}
+
+	counts, err := c.DirectoryCounts(ctx, "contoso")
+	require.NoError(t, err)
+	require.Empty(t, counts, "there are no problems")
+	n = 0
+	for f, err := range c.Directory(ctx, "contoso", "matched") {
+		require.NoError(t, err)
+		require.Equal(t, fmt.Sprintf("u%02d", n), f.User)
+		n++
+	}
+	require.Equal(t, 25, n)
+	for _, err := range c.Directory(ctx, "contoso", "unheard-of") {
+		require.ErrorContains(t, err, `kind "unheard-of" is none: use one of problem, ambiguous, endpoint, person, matched, excluded`)
 	}
 
 	m, err := c.Member(ctx, "contoso", "user04@contoso.com")

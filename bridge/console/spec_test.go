@@ -26,6 +26,7 @@ func TestSpecAndTypesAgree(t *testing.T) {
 		"Scope": reflect.TypeFor[api.Scope](), "Jobs": reflect.TypeFor[api.Jobs](), "Job": reflect.TypeFor[api.Job](),
 		"Change": reflect.TypeFor[api.Change](), "Problem": reflect.TypeFor[api.Problem](),
 		"Explanation": reflect.TypeFor[api.Explanation](), "ExplainedSide": reflect.TypeFor[api.ExplainedSide](), "ExplainedEvent": reflect.TypeFor[api.ExplainedEvent](),
+		"Directory": reflect.TypeFor[api.Directory](), "Finding": reflect.TypeFor[api.Finding](), "Candidate": reflect.TypeFor[api.Candidate](),
 		"Pair": reflect.TypeFor[presence.Pair](), "Status": reflect.TypeFor[presence.Status](),
 	}
 	schemas := loadDoc(t).Components.Schemas

@@ -111,6 +111,15 @@ func (b *backend) Member(ctx context.Context, account, key string) (api.Member, 
 	return *r.Member, nil
 }
 
+// Directory implements console.Backend.
+func (b *backend) Directory(ctx context.Context, account string, q console.DirectoryQuery) (api.Directory, error) {
+	r, err := b.ask(ctx, account, command{Op: "directory", Directory: &q})
+	if err != nil || r.Directory == nil {
+		return api.Directory{}, err
+	}
+	return *r.Directory, nil
+}
+
 // Monitors implements console.Backend.
 func (b *backend) Monitors(ctx context.Context, account string) ([]api.Monitor, error) {
 	r, err := b.ask(ctx, account, command{Op: "monitors"})

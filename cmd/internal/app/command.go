@@ -15,14 +15,15 @@ import (
 
 // command is what an administrator orders, on its way to the owner of the account (cmd.v1.<account>).
 type command struct {
-	Op      string               `json:"op"`
-	Key     string               `json:"key,omitempty"` // a member's id, UPN or mail; a monitor's UPN; an id of a sign-in or job
-	Query   *console.MemberQuery `json:"query,omitempty"`
-	Method  api.Method           `json:"method,omitempty"` // of a sign-in
-	Answer  *signin.Answer       `json:"answer,omitempty"` // what a browser brought back from one
-	WaitMS  int64                `json:"wait_ms,omitempty"`
-	Since   int                  `json:"since,omitempty"` // changes of a resync that were told already
-	Explain *explainQuery        `json:"explain,omitempty"`
+	Op        string                  `json:"op"`
+	Key       string                  `json:"key,omitempty"` // a member's id, UPN or mail; a monitor's UPN; an id of a sign-in or job
+	Query     *console.MemberQuery    `json:"query,omitempty"`
+	Directory *console.DirectoryQuery `json:"directory,omitempty"`
+	Method    api.Method              `json:"method,omitempty"` // of a sign-in
+	Answer    *signin.Answer          `json:"answer,omitempty"` // what a browser brought back from one
+	WaitMS    int64                   `json:"wait_ms,omitempty"`
+	Since     int                     `json:"since,omitempty"` // changes of a resync that were told already
+	Explain   *explainQuery           `json:"explain,omitempty"`
 }
 
 // reply answers a command.
@@ -30,6 +31,7 @@ type reply struct {
 	Error         *replyError        `json:"error,omitempty"`
 	Account       *api.Account       `json:"account,omitempty"`
 	Members       *api.Members       `json:"members,omitempty"`
+	Directory     *api.Directory     `json:"directory,omitempty"`
 	Member        *api.Member        `json:"member,omitempty"`
 	Monitors      []api.Monitor      `json:"monitors,omitempty"`
 	Monitor       *api.Monitor       `json:"monitor,omitempty"`
@@ -102,6 +104,8 @@ func (a *account) carryOut(ctx context.Context, c command) (reply, error) {
 		}
 		e, err := a.explain(ctx, c.Key, *c.Explain)
 		return reply{Explanation: e}, err
+	case "directory":
+		return a.directoryPage(c.Directory)
 	case "monitors":
 		return reply{Monitors: a.monitorList()}, nil
 	case "authorize":

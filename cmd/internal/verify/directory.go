@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"presencebridge/bridge/directory"
 	"presencebridge/bridge/pbx"
@@ -28,6 +29,12 @@ func (t *tenant) match() (res directory.Result, why string) {
 	}
 	opts.Groups = t.people.Groups()
 	return directory.Match(t.people.Users(), phones, opts), ""
+}
+
+// BridgeRuns tells whether a bridge runs with this configuration, or some process works on its data_dir.
+func BridgeRuns(ctx context.Context, cfg *config.Config) bool {
+	r := lookForBridge(ctx, cfg, 5*time.Second)
+	return r.found || r.locked
 }
 
 // Directory reports who is who in an account by asking its tenant and its PBXs. It is for when no bridge runs: a PBX
