@@ -37,8 +37,11 @@ func (r *Record) Canonical() Record {
 	}
 	canonicalWithdrawn(t.Withdrawn)
 	t.Would.canonical()
+	if t.Note != nil {
+		t.Note.Since = time.Time{}
+	}
 	pending(&t.Timers.Settle, &t.Timers.Deadline, &t.Timers.Renew, &t.Timers.Lapse, &t.Timers.WokenEnd,
-		&t.Timers.Forget, &t.Timers.Retry, &t.Timers.Flips, &t.Timers.Contest)
+		&t.Timers.Forget, &t.Timers.Retry, &t.Timers.Flips, &t.Timers.Contest, &t.Timers.Note, &t.Timers.NoteRenew)
 	for i := range c.Endpoints {
 		ep := &c.Endpoints[i]
 		ep.Because, ep.epoch, ep.mark, ep.Failures = nil, CanonicalEpoch, 0, min(ep.Failures, 1)
@@ -46,6 +49,9 @@ func (r *Record) Canonical() Record {
 			ep.Assertion.Since = time.Time{}
 		}
 		ep.Would.canonical()
+		if ep.Note != nil {
+			ep.Note.Since = time.Time{}
+		}
 		if ep.Override != nil {
 			ep.Override.Since = time.Time{}
 		}
@@ -85,13 +91,24 @@ func pending(timers ...*time.Time) {
 func (r *Record) AppendKey(b []byte) []byte {
 	t := &r.Teams
 	b = append(b, r.Member...)
-	b = appendWords(b, string(t.OutOfOffice), t.Message)
+	b = appendWords(b, string(t.OutOfOffice), t.Message, t.NoteLast)
+	b = appendFlags(b, t.noteDue, t.Note != nil)
+	if n := t.Note; n != nil {
+		b = appendWords(b, n.Value)
+		b = appendTimes(b, n.Since)
+	}
 	b = appendFlags(b, r.Excluded, r.Wiped, r.stranger, t.Purge, t.WokenOwed, t.WokenWatch, t.ReadOwed, t.reading, t.renewDue, t.paid, t.Assertion != nil, t.Write != nil)
 	b = appendPairs(b, t.Shown, t.Organic, t.Woken, t.Last)
 	b = appendWords(b, string(t.OrganicState))
 	b = appendNumbers(b, t.Mark.Stream, t.Mark.Seq, uint64(t.Mark.Item), uint64(t.epoch), uint64(t.Flips))
 	if a := t.Assertion; a != nil {
 		b = appendPairs(b, a.Value, a.Before)
+		b = appendFlags(b, a.Preferred != nil)
+		if p := a.Preferred; p != nil {
+			b = appendNumbers(b, uint64(p.For))
+			b = appendPairs(b, p.Previous)
+			b = appendFlags(b, p.Taken)
+		}
 		b = appendWords(b, string(a.Class), string(a.Phase), a.From.PBX, a.From.User)
 		b = appendTimes(b, a.Since, a.MaskedSince)
 	}
@@ -108,7 +125,8 @@ func (r *Record) AppendKey(b []byte) []byte {
 		b = appendFlags(b, w.Answered)
 		b = appendTimes(b, w.At)
 	}
-	b = appendTimes(b, t.Timers.Settle, t.Timers.Deadline, t.Timers.Renew, t.Timers.Lapse, t.Timers.WokenEnd, t.Timers.Forget, t.Timers.Retry, t.Timers.Flips, t.Timers.Contest, t.ContestedSince)
+	b = appendTimes(b, t.Timers.Settle, t.Timers.Deadline, t.Timers.Renew, t.Timers.Lapse, t.Timers.WokenEnd, t.Timers.Forget, t.Timers.Retry, t.Timers.Flips, t.Timers.Contest, t.ContestedSince,
+		t.Timers.Note, t.Timers.NoteRenew)
 	for i := range r.Endpoints {
 		b = r.Endpoints[i].appendKey(b)
 	}
@@ -116,7 +134,12 @@ func (r *Record) AppendKey(b []byte) []byte {
 }
 
 func (ep *EndpointSide) appendKey(b []byte) []byte {
-	b = appendWords(b, ep.ID.PBX, ep.ID.User, string(ep.Line))
+	b = appendWords(b, ep.ID.PBX, ep.ID.User, string(ep.Line), ep.Message, ep.Declined)
+	b = appendFlags(b, ep.Note != nil)
+	if n := ep.Note; n != nil {
+		b = appendWords(b, n.Value, n.Before, n.Previous, string(n.Phase))
+		b = appendTimes(b, n.Since)
+	}
 	b = appendFlags(b, ep.Seen, ep.ReadOwed, ep.Leaving, ep.Lingered, ep.reading, ep.paid, ep.Assertion != nil, ep.Write != nil, ep.Override != nil)
 	b = appendStatuses(b, ep.Status, ep.Withdrawn, ep.Last)
 	b = appendNumbers(b, ep.Version, uint64(ep.Failures), uint64(ep.epoch), ep.mark, uint64(ep.Flips))
@@ -130,7 +153,10 @@ func (ep *EndpointSide) appendKey(b []byte) []byte {
 	if w := ep.Write; w != nil {
 		b = appendNumbers(b, uint64(w.ID))
 		b = appendStatuses(b, w.Status)
-		b = appendFlags(b, w.Waiting)
+		b = appendFlags(b, w.Waiting, w.Message != nil)
+		if w.Message != nil {
+			b = appendWords(b, *w.Message)
+		}
 		b = appendTimes(b, w.Started)
 	}
 	if o := ep.Override; o != nil {

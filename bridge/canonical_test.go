@@ -18,9 +18,9 @@ func full() Record {
 	return Record{
 		Member: "m",
 		Teams: TeamsSide{
-			OrganicState: OrganicSeen, Assertion: &TeamsAssertion{}, Write: &TeamsWrite{}, Withdrawn: []Withdrawn{{}}, Would: &WouldBe{},
+			OrganicState: OrganicSeen, Assertion: &TeamsAssertion{Preferred: &WithPreferred{}}, Write: &TeamsWrite{}, Note: &TeamsNote{}, Withdrawn: []Withdrawn{{}}, Would: &WouldBe{},
 		},
-		Endpoints: []EndpointSide{{Assertion: &EndpointAssertion{}, Write: &EndpointWrite{}, Override: &Override{}, Would: &WouldBe{}}},
+		Endpoints: []EndpointSide{{Assertion: &EndpointAssertion{}, Write: &EndpointWrite{Message: new(string)}, Note: &EndpointNote{}, Override: &Override{}, Would: &WouldBe{}}},
 	}
 }
 

@@ -253,6 +253,12 @@ func decidedEffect(next *Record, eff Effect, now time.Time) DecidedEffect {
 			}
 		}
 		return d
+	case TeamsMessage:
+		d := DecidedEffect{Do: DoSet, Side: TeamsSideLabel, Value: "message: " + eff.Text, Until: eff.Until.UTC()}
+		if eff.Text == "" {
+			d.Do, d.Value, d.Until = DoClear, "message", time.Time{}
+		}
+		return d
 	case AwaitGrant:
 		d := DecidedEffect{Do: DoWait, Side: "pbx." + eff.Side, Value: string(eff.Kind)}
 		if eff.Side == TeamsSideName {
@@ -367,6 +373,10 @@ func (k TimerKind) String() string {
 		return "flips"
 	case TimerContest:
 		return "contest"
+	case TimerNote:
+		return "note"
+	case TimerNoteRenew:
+		return "note_renew"
 	}
 	return "unknown"
 }

@@ -27,7 +27,7 @@ func (s *step) foldDetails(d *Details) {
 	case !looksAtDetails(s.policy()):
 		t.OutOfOffice, t.Message = presence.AbsenceUnknown, ""
 	case d != nil:
-		t.OutOfOffice, t.Message = d.OutOfOffice, d.Message
+		t.OutOfOffice, t.Message = d.OutOfOffice, t.foldTeamsNote(d.Message)
 	}
 }
 
@@ -36,8 +36,8 @@ func (r *Record) differs(shown presence.Shown, p *policy.Policy) bool {
 	if r.policy != nil {
 		p = r.policy
 	}
-	t := &r.Teams
-	return t.Shown != shown.Pair || (looksAtDetails(p) && (t.OutOfOffice != shown.OutOfOffice || t.Message != shown.Message))
+	t := r.Teams
+	return t.Shown != shown.Pair || (looksAtDetails(p) && (t.OutOfOffice != shown.OutOfOffice || t.Message != t.foldTeamsNote(shown.Message)))
 }
 
 // organicState is the person's own state in Teams as policy looks at it.

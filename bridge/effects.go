@@ -19,6 +19,9 @@ func (l *loop) carryOut(c *cell, member string, eff Effect) {
 	case ClearTeams:
 		e.countWrite(TeamsSideName, eff.Cause, false)
 		e.write(func(ctx context.Context, answered func()) { e.clearTeams(ctx, member, eff, answered) })
+	case TeamsMessage:
+		e.countWrite(TeamsSideName, Cause{}, false)
+		e.request(func(ctx context.Context) { e.setMessage(ctx, member, eff) })
 	case ReadTeams:
 		e.reads.add(member, eff.Epoch)
 	case ApplyEndpoint:
@@ -84,7 +87,7 @@ func (e *Engine) setTeams(ctx context.Context, member string, eff SetTeams, answ
 	defer cancel()
 	err := errStoodAside
 	if e.mayWrite() {
-		err = e.cfg.Teams.Set(rctx, member, eff.Value, eff.Lease, eff.Renewal)
+		err = e.setOnce(rctx, member, eff)
 	}
 	e.post(ctx, member, TeamsAnswered{ID: eff.ID, Outcome: e.teamsOutcome(member, "set", err)}, answered)
 }
@@ -94,9 +97,35 @@ func (e *Engine) clearTeams(ctx context.Context, member string, eff ClearTeams, 
 	defer cancel()
 	err := errStoodAside
 	if e.mayWrite() {
-		err = e.cfg.Teams.Clear(rctx, member)
+		err = e.clearOnce(rctx, member, eff)
 	}
 	e.post(ctx, member, TeamsAnswered{ID: eff.ID, Outcome: e.teamsOutcome(member, "clear", err)}, answered)
+}
+
+func (e *Engine) setOnce(ctx context.Context, member string, eff SetTeams) error {
+	if eff.Preferred {
+		return e.cfg.Teams.SetPreferred(ctx, member, eff.Value, eff.Lease)
+	}
+	return e.cfg.Teams.Set(ctx, member, eff.Value, eff.Lease, eff.Renewal)
+}
+
+func (e *Engine) clearOnce(ctx context.Context, member string, eff ClearTeams) error {
+	if !eff.Preferred.IsZero() {
+		return e.cfg.Teams.ClearPreferred(ctx, member, eff.Preferred)
+	}
+	return e.cfg.Teams.Clear(ctx, member)
+}
+
+func (e *Engine) setMessage(ctx context.Context, member string, eff TeamsMessage) {
+	rctx, cancel := context.WithTimeout(ctx, e.rules.Load().TeamsTimeout)
+	defer cancel()
+	err := errStoodAside
+	if e.mayWrite() {
+		err = e.cfg.Teams.SetMessage(rctx, member, eff.Text, eff.Ours, eff.Until)
+	}
+	if err != nil {
+		e.log.Warn("status message of teams was not written, it is tried again at half of its time", "member", member, "error", err)
+	}
 }
 
 // teamsOutcome: an error of whatever sort counts as unanswered (R6).

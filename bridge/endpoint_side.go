@@ -48,6 +48,9 @@ func (s *step) endpointSeen(ep *EndpointSide, e EndpointSeen) {
 	}
 	// R14: this PBX does not say who changed what. What a write under way brings about is no news.
 	echo := ep.Write != nil && s.overwritten(ep) && e.State.Status.Same(ep.Write.Status)
+	if s.newsOfNote(ep, e.State.Message) {
+		ep.ReadOwed = true
+	}
 	switch {
 	case echo || e.State.Status.Same(s.shows(ep)):
 	case s.rules.without(RuleConfirm):
@@ -77,6 +80,9 @@ func (s *step) endpointSnapshot(ep *EndpointSide, e EndpointSnapshot) {
 		ep.ReadOwed = false
 	case ep.Status.IsZero() && ep.Assertion == nil:
 		ep.Status, ep.ReadOwed = e.State.Status, false
+		s.foldNote(ep, e.State.Message)
+	case s.newsOfNote(ep, e.State.Message):
+		ep.ReadOwed = true
 	case !e.State.Status.Same(s.shows(ep)) || (!seenBefore && ep.Assertion != nil):
 		ep.ReadOwed = true
 	}
@@ -119,6 +125,7 @@ func (s *step) foldAuthored(ep *EndpointSide, st pbx.State) {
 	first := ep.Status.IsZero() && ep.Assertion == nil
 	same := st.ChangedAt.Equal(ep.ChangedAt) && ep.Version != 0
 	ep.Version, ep.ChangedAt = st.Version, st.ChangedAt
+	s.foldNote(ep, st.Message)
 	switch {
 	case st.ChangedBy == pbx.AuthorSelf:
 		s.foldOwn(ep, st, first)
@@ -159,6 +166,7 @@ func (s *step) foldOwn(ep *EndpointSide, st pbx.State, first bool) {
 	previous := ep.Status
 	if first {
 		previous = rules.Statuses.Default()
+		s.adoptNote(ep, st.Message)
 	}
 	s.adopt(ep, st.Status, previous)
 }
@@ -183,6 +191,7 @@ func (s *step) adopt(ep *EndpointSide, value, previous presence.Status) {
 // foldUnauthored folds a direct read of a PBX that does not say who chose a status.
 func (s *step) foldUnauthored(ep *EndpointSide, st pbx.State) {
 	ep.Version, ep.ChangedAt = st.Version, st.ChangedAt
+	s.foldNote(ep, st.Message)
 	late := ep.Withdrawn
 	ep.Withdrawn = presence.Status{}
 	switch {
@@ -273,6 +282,7 @@ func (s *step) decideEndpoint(ep *EndpointSide) {
 	a := ep.Assertion
 	differs := (a == nil && !want.IsZero() && !want.Status.Same(ep.Status)) || (a != nil && !want.Status.Same(a.Value))
 	differs = differs || (a != nil && a.Phase != PhaseStanding && !s.overwritten(ep))
+	differs = differs || s.noteDiffers(ep)
 	if s.granted == ep.ID.PBX && differs {
 		ep.paid, s.granted = true, ""
 	}
@@ -295,6 +305,7 @@ func (s *step) decideEndpoint(ep *EndpointSide) {
 		ep.ReadOwed = true
 		ep.because(ReasonAwaitRead)
 	}
+	s.decideNote(ep)
 	ep.paid = ep.paid && ep.Write == nil && ep.ReadOwed
 }
 
@@ -421,7 +432,8 @@ func (s *step) writeEndpoint(ep *EndpointSide, status presence.Status) {
 	ep.Write = &EndpointWrite{ID: ep.epoch, Status: status, Started: s.now}
 	ep.Timers.Deadline = s.now.Add(rules.Timeout + s.rules.LandGrace)
 	ep.Timers.Hold = s.now.Add(s.rules.HoldDown)
-	w := pbx.Write{Status: status}
+	ep.Write.Message = s.noteFor(ep)
+	w := pbx.Write{Status: status, Message: clonePtr(ep.Write.Message)}
 	if rules.Capabilities.Versions && !s.rules.without(RuleReadFirst) {
 		w.IfVersion = ep.Version
 	}
@@ -437,6 +449,7 @@ func (s *step) endpointAnswered(ep *EndpointSide, e EndpointAnswered) {
 	case Answered:
 		s.endpointStands(ep, e.State)
 	case Conflicted: // nothing was written; a read tells why (R8)
+		ep.noteNotWritten(ep.Write)
 		ep.Write = nil
 		ep.epoch++
 		ep.Timers.Deadline = time.Time{}
@@ -458,7 +471,7 @@ func (s *step) endpointAnswered(ep *EndpointSide, e EndpointAnswered) {
 // then shows, be it the very same value, is not our doing.
 func (ep *EndpointSide) notWritten() {
 	switch a := ep.Assertion; {
-	case a == nil:
+	case a == nil, a.Phase == PhaseStanding: // the write was about a message
 	case a.Phase == PhaseWithdrawing:
 		a.Phase = PhaseStanding
 	case !a.Before.IsZero():
@@ -471,6 +484,7 @@ func (ep *EndpointSide) notWritten() {
 // endpointStands notes that a write was answered: ours stands, or the person's own is back.
 func (s *step) endpointStands(ep *EndpointSide, st pbx.State) {
 	w := ep.Write
+	ep.noteAnswered(w)
 	ep.Write = nil
 	ep.epoch++
 	ep.Failures = 0

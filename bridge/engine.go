@@ -49,6 +49,13 @@ type Feed interface {
 type Teams interface {
 	Set(ctx context.Context, member string, p presence.Pair, lease time.Duration, renewal bool) error
 	Clear(ctx context.Context, member string) error
+	// SetPreferred makes p the person's preferred presence, for that long at most.
+	SetPreferred(ctx context.Context, member string, p presence.Pair, lasts time.Duration) error
+	// ClearPreferred takes a preferred presence of ours away, unless what shows is another choice: then it is success, too.
+	ClearPreferred(ctx context.Context, member string, ours presence.Pair) error
+	// SetMessage makes text the person's status message until then, or takes it away (""), unless what shows is neither
+	// nothing nor one of ours. What became of it nobody has to know: it ends by itself.
+	SetMessage(ctx context.Context, member, text string, ours []string, until time.Time) error
 	// Read returns what it could learn: a member that is not in the result was not read.
 	Read(ctx context.Context, members []string) (map[string]presence.Shown, error)
 }

@@ -151,15 +151,18 @@ type SetTeams struct {
 	Value   presence.Pair
 	Lease   time.Duration
 	Renewal bool
-	Paid    bool // a grant has taken this write from the budget already
-	Cause   Cause
+	// Preferred: it is set as the person's preferred presence, not as a session of ours.
+	Preferred bool
+	Paid      bool // a grant has taken this write from the budget already
+	Cause     Cause
 }
 
-// ClearTeams removes our session; that there is none is success.
+// ClearTeams removes our session, or our preferred presence of that value; that there is none is success.
 type ClearTeams struct {
-	ID    uint32
-	Paid  bool
-	Cause Cause
+	ID        uint32
+	Preferred presence.Pair
+	Paid      bool
+	Cause     Cause
 }
 
 // ReadTeams reads what Teams shows.

@@ -126,6 +126,7 @@ type call struct {
 	member string
 	value  string
 	n      int // members of a read
+	until  time.Time
 }
 
 // memTeams is a [Teams] of one session a person and ours.
@@ -133,13 +134,15 @@ type memTeams struct {
 	t     testing.TB
 	store *memStore
 
-	mu       sync.Mutex
-	own      map[string]presence.Pair
-	ours     map[string]presence.Pair
-	calls    []call
-	err      error
-	takes    time.Duration // of a write, whatever its context says
-	unstored []string      // writes whose intent was not in the store
+	mu        sync.Mutex
+	own       map[string]presence.Pair
+	ours      map[string]presence.Pair
+	calls     []call
+	messages  map[string]string // status messages
+	preferred map[string]presence.Pair
+	err       error
+	takes     time.Duration // of a write, whatever its context says
+	unstored  []string      // writes whose intent was not in the store
 }
 
 func (m *memTeams) Set(_ context.Context, member string, p presence.Pair, _ time.Duration, renewal bool) error {
@@ -152,6 +155,42 @@ func (m *memTeams) Set(_ context.Context, member string, p presence.Pair, _ time
 
 func (m *memTeams) Clear(_ context.Context, member string) error {
 	return m.write("clear", member, presence.Pair{})
+}
+
+func (m *memTeams) SetPreferred(_ context.Context, member string, p presence.Pair, lasts time.Duration) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.calls = append(m.calls, call{at: time.Now(), what: "prefer", member: member, value: p.String(), until: time.Now().Add(lasts)})
+	if m.err == nil {
+		m.preferred[member] = p
+	}
+	return m.err
+}
+
+func (m *memTeams) ClearPreferred(_ context.Context, member string, ours presence.Pair) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.calls = append(m.calls, call{at: time.Now(), what: "clear preferred", member: member, value: ours.String()})
+	if m.err == nil && m.preferred[member] == ours {
+		delete(m.preferred, member)
+	}
+	return m.err
+}
+
+func (m *memTeams) SetMessage(_ context.Context, member, text string, ours []string, until time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.calls = append(m.calls, call{at: time.Now(), what: "message", member: member, value: text, until: until})
+	if m.err != nil {
+		return m.err
+	}
+	if m.messages == nil {
+		m.messages = map[string]string{}
+	}
+	if now := m.messages[member]; now == "" || slices.Contains(ours, now) {
+		m.messages[member] = text
+	}
+	return nil
 }
 
 func (m *memTeams) write(what, member string, p presence.Pair) error {
@@ -184,12 +223,15 @@ func (m *memTeams) Read(_ context.Context, members []string) (map[string]presenc
 	}
 	out := map[string]presence.Shown{}
 	for _, id := range members {
-		out[id] = presence.Shown{Pair: m.shown(id)}
+		out[id] = presence.Shown{Pair: m.shown(id), Message: m.messages[id]}
 	}
 	return out, nil
 }
 
 func (m *memTeams) shown(id string) presence.Pair {
+	if p, chosen := m.preferred[id]; chosen {
+		return p
+	}
 	own, ok := m.own[id]
 	if !ok {
 		own = available
@@ -308,6 +350,14 @@ func (p *memPBX) Apply(_ context.Context, user string, w pbx.Write) (pbx.State, 
 		p.docs[user] = w.Status
 		return st, nil
 	}
+	if w.Message != nil {
+		st.Message = *w.Message
+	}
+	if st.Status.Same(w.Status) { // who chose the status, and when, is about the status alone
+		st.Version++
+		p.users[user] = st
+		return st, nil
+	}
 	st.Status = w.Status
 	if p.caps.Versions {
 		st.Version++
@@ -374,7 +424,7 @@ type bench struct {
 func inBench(t *testing.T, s sort, test func(*testing.T, *bench)) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &bench{t: t, store: &memStore{records: map[string]memRecord{}}, metrics: prometheus.NewRegistry()}
-		b.teams = &memTeams{t: t, store: b.store, own: map[string]presence.Pair{}, ours: map[string]presence.Pair{}}
+		b.teams = &memTeams{t: t, store: b.store, own: map[string]presence.Pair{}, ours: map[string]presence.Pair{}, preferred: map[string]presence.Pair{}}
 		b.pbx = &memPBX{caps: s.capabilities(), users: map[string]pbx.State{}, docs: map[string]presence.Status{}, events: make(chan pbx.Event)}
 		p := policy.Presets()["micollab"]
 		b.cfg = Config{

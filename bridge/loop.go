@@ -203,6 +203,8 @@ func (l *loop) spend(eff Effect) {
 		if !eff.Paid {
 			side = TeamsSideName
 		}
+	case TeamsMessage:
+		side = TeamsSideName
 	case ClearTeams:
 		if !eff.Paid {
 			side = TeamsSideName

@@ -44,7 +44,7 @@ func (ep *EndpointSide) organic() Organic {
 	if ep == nil || !ep.Seen {
 		return Organic{}
 	}
-	return Organic{State: OrganicSeen, Line: ep.Line, Status: ep.Status}
+	return Organic{State: OrganicSeen, Line: ep.Line, Status: ep.Status, Message: ep.Message}
 }
 
 // Organics are the person's own states by side, as the record knows them.

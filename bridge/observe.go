@@ -53,6 +53,7 @@ func (s *step) decide() {
 
 func (s *step) decideSides() {
 	s.decideTeams()
+	s.decideTeamsNote()
 	for i := range s.r.Endpoints {
 		s.decideEndpoint(&s.r.Endpoints[i])
 	}

@@ -78,6 +78,8 @@ type TeamsSide struct {
 	// OutOfOffice and Message are the person's own, where the policy asks for them: only reads tell.
 	OutOfOffice presence.Absence `json:"out_of_office,omitempty"`
 	Message     string           `json:"message,omitempty"`
+	Note        *TeamsNote       `json:"note,omitempty"`      // a message of ours
+	NoteLast    string           `json:"note_last,omitempty"` // the one before, which may show yet
 	Mark        Mark             `json:"mark,omitzero"`
 	Last        presence.Pair    `json:"last,omitzero"` // the value of ours before the present one, or none
 	Flips       int              `json:"flips,omitempty"`
@@ -90,6 +92,7 @@ type TeamsSide struct {
 	epoch    uint32 // grows with whatever makes a read that began before it unbelievable (R7)
 	reading  bool   // a direct read is under way
 	renewDue bool
+	noteDue  bool
 	paid     bool // a grant of the write budget that was not used yet: a read came first, or a fence (R13)
 }
 
@@ -105,6 +108,9 @@ type TeamsTimers struct {
 	Retry    time.Time `json:"retry,omitzero"`     // a failed read is tried again
 	Flips    time.Time `json:"flips,omitzero"`     // flips are counted anew
 	Contest  time.Time `json:"contest,omitzero"`   // we try again where another program fought
+	// Note: the last request about a message is over, NoteRenew: half-life of a message of ours.
+	Note      time.Time `json:"note,omitzero"`
+	NoteRenew time.Time `json:"note_renew,omitzero"`
 }
 
 // TeamsAssertion is our own presence session in Teams.
@@ -115,6 +121,8 @@ type TeamsAssertion struct {
 	Phase  Phase               `json:"phase"`
 	Since  time.Time           `json:"since"`
 	From   presence.EndpointID `json:"from"` // the endpoint that is the cause
+	// Preferred: not a session, but the person's preferred presence.
+	Preferred *WithPreferred `json:"preferred,omitempty"`
 	// MaskedSince is when it was first known that the person's own choice shows instead; zero while it does not.
 	MaskedSince time.Time `json:"masked_since,omitzero"`
 }
@@ -167,6 +175,9 @@ type EndpointSide struct {
 	// the first read after it, it is ours that came late.
 	Withdrawn presence.Status `json:"withdrawn,omitzero"`
 	Override  *Override       `json:"override,omitempty"`
+	Message   string          `json:"message,omitempty"`  // the person's own, under a message of ours the one from before
+	Note      *EndpointNote   `json:"note,omitempty"`     // a message of ours
+	Declined  string          `json:"declined,omitempty"` // a message of ours that the person replaced
 	ReadOwed  bool            `json:"read_owed,omitempty"`
 	Leaving   bool            `json:"leaving,omitempty"` // no longer this member's
 	Failures  int             `json:"failures,omitempty"`
@@ -210,6 +221,7 @@ type EndpointAssertion struct {
 type EndpointWrite struct {
 	ID      uint32          `json:"id"`
 	Status  presence.Status `json:"status,omitzero"`
+	Message *string         `json:"message,omitempty"` // nil: left as it is
 	Waiting bool            `json:"waiting,omitempty"`
 	Started time.Time       `json:"started"`
 }
@@ -249,15 +261,21 @@ func NewRecord(member string, rules *Rules) Record {
 // Clone copies r so that a step cannot change what the caller holds.
 func (r *Record) Clone() Record {
 	c := *r
-	c.Teams.Assertion = clonePtr(r.Teams.Assertion)
+	if c.Teams.Assertion = clonePtr(r.Teams.Assertion); c.Teams.Assertion != nil {
+		c.Teams.Assertion.Preferred = clonePtr(c.Teams.Assertion.Preferred)
+	}
 	c.Teams.Write = clonePtr(r.Teams.Write)
+	c.Teams.Note = clonePtr(r.Teams.Note)
 	c.Teams.Would = clonePtr(r.Teams.Would)
 	c.Teams.Withdrawn = slices.Clone(r.Teams.Withdrawn)
 	c.Endpoints = slices.Clone(r.Endpoints)
 	for i := range c.Endpoints {
 		ep := &c.Endpoints[i]
 		ep.Assertion = clonePtr(ep.Assertion)
-		ep.Write = clonePtr(ep.Write)
+		if ep.Write = clonePtr(ep.Write); ep.Write != nil {
+			ep.Write.Message = clonePtr(ep.Write.Message)
+		}
+		ep.Note = clonePtr(ep.Note)
 		ep.Would = clonePtr(ep.Would)
 		ep.Override = clonePtr(ep.Override)
 	}
@@ -295,11 +313,11 @@ func (r *Record) EndpointEpoch(id presence.EndpointID) uint32 {
 
 // Idle tells whether nothing of ours is anywhere, nor under way.
 func (r *Record) Idle() bool {
-	if r.Teams.Assertion != nil || r.Teams.Write != nil {
+	if r.Teams.Assertion != nil || r.Teams.Write != nil || r.Teams.Note != nil {
 		return false
 	}
 	for i := range r.Endpoints {
-		if r.Endpoints[i].Assertion != nil || r.Endpoints[i].Write != nil {
+		if r.Endpoints[i].Assertion != nil || r.Endpoints[i].Write != nil || r.Endpoints[i].Note != nil {
 			return false
 		}
 	}
@@ -316,7 +334,8 @@ func (r *Record) durable() Record {
 	if t.Assertion = clonePtr(t.Assertion); t.Assertion != nil {
 		t.Assertion.MaskedSince = time.Time{}
 	}
-	t.epoch, t.reading, t.renewDue, t.paid = 0, false, false, false
+	t.epoch, t.reading, t.renewDue, t.paid, t.noteDue = 0, false, false, false, false
+	t.Timers.Note, t.Timers.NoteRenew = time.Time{}, time.Time{}
 	t.Timers.Settle, t.Timers.Renew, t.Timers.Lapse, t.Timers.Retry = time.Time{}, time.Time{}, time.Time{}, time.Time{}
 	if t.Write != nil && t.Write.Kind == WriteRenew {
 		t.Write = nil

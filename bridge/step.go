@@ -271,7 +271,7 @@ func (s *step) readAgain(e ReadAgain) {
 func (s *step) dropLeft() {
 	kept := s.r.Endpoints[:0]
 	for _, ep := range s.r.Endpoints {
-		if !ep.Leaving || ep.Assertion != nil || ep.Write != nil {
+		if !ep.Leaving || ep.Assertion != nil || ep.Write != nil || ep.Note != nil {
 			kept = append(kept, ep)
 		}
 	}

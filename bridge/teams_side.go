@@ -37,7 +37,7 @@ func (s *step) teamsPushed(e TeamsPushed) {
 	t.Mark = e.Mark
 	if s.pushNeedsRead(e.Pair) {
 		t.ReadOwed = true
-		if e.Pair.IsOffline() && t.Assertion != nil { // R5; past the fence a read may show what our session woke
+		if e.Pair.IsOffline() && t.Assertion != nil && t.Assertion.Preferred == nil { // R5; past the fence a read may show what our session woke
 			t.WokenOwed, t.WokenWatch = true, true
 		}
 		t.epoch++ // a read under way may be older than this news
@@ -146,6 +146,7 @@ func (s *step) foldTeams(p presence.Pair) {
 	t := &s.r.Teams
 	was := t.Shown
 	t.Shown = p
+	s.foldPreferred(p)
 	woken := t.Assertion != nil && !t.Woken.IsZero() && p == t.Woken
 	switch {
 	case p.IsUnknown():
@@ -158,7 +159,7 @@ func (s *step) foldTeams(p presence.Pair) {
 	if t.OrganicState != OrganicSeen && t.Assertion != nil {
 		t.Assertion.MaskedSince = time.Time{}
 	}
-	if p.IsOffline() && !was.IsOffline() && t.Assertion != nil {
+	if p.IsOffline() && !was.IsOffline() && t.Assertion != nil && t.Assertion.Preferred == nil {
 		t.WokenOwed, t.WokenWatch, t.ReadOwed = true, true, true
 	}
 }
@@ -202,6 +203,9 @@ func (s *step) wantTeams() policy.TeamsWant {
 			continue
 		}
 		in := policy.Endpoint{ID: ep.ID, Line: ep.Line}
+		if ep.Note == nil {
+			in.Message = ep.Message
+		}
 		if ep.Assertion == nil || s.rules.without(RuleBeneath) {
 			in.Status = ep.Status
 		}
@@ -228,6 +232,7 @@ func (s *step) decideTeams() {
 		return
 	}
 	switch a := t.Assertion; {
+	case s.decidePreferred(want):
 	case a == nil:
 		s.firstInTeams(want)
 	case a.Phase == PhaseStanding:
@@ -435,11 +440,19 @@ func (s *step) writeTeams(kind WriteKind) {
 	t.Write = &TeamsWrite{ID: t.epoch, Kind: kind, Started: s.now}
 	t.Timers.Deadline = s.now.Add(s.rules.TeamsTimeout + s.rules.LandGrace)
 	if kind == WriteClear {
-		s.effects = append(s.effects, ClearTeams{ID: t.epoch, Paid: t.paid, Cause: s.takeCause()})
+		eff := ClearTeams{ID: t.epoch, Paid: t.paid, Cause: s.takeCause()}
+		if a := t.Assertion; a != nil && a.Preferred != nil {
+			eff.Preferred = a.Value
+		}
+		s.effects = append(s.effects, eff)
 		return
 	}
 	t.Write.Lease = s.rules.leaseOf(t.Assertion.Class)
+	if p := t.Assertion.Preferred; p != nil {
+		t.Write.Lease = p.For
+	}
 	set := SetTeams{ID: t.epoch, Value: t.Assertion.Value, Lease: t.Write.Lease, Renewal: kind == WriteRenew, Paid: t.paid}
+	set.Preferred = t.Assertion.Preferred != nil
 	if kind == WriteSet {
 		set.Cause = s.takeCause()
 	}

@@ -22,6 +22,8 @@ const (
 	TimerLinger
 	TimerFlips
 	TimerContest
+	TimerNote
+	TimerNoteRenew
 )
 
 // TimerRef names one timer; the zero Endpoint means Teams' side.
@@ -74,6 +76,8 @@ func (r *Record) EachTimer(visit func(TimerRef, time.Time)) {
 	each(TimerRef{Kind: TimerRetry}, t.Retry)
 	each(TimerRef{Kind: TimerFlips}, t.Flips)
 	each(TimerRef{Kind: TimerContest}, t.Contest)
+	each(TimerRef{Kind: TimerNote}, t.Note)
+	each(TimerRef{Kind: TimerNoteRenew}, t.NoteRenew)
 	for i := range r.Endpoints {
 		ep := &r.Endpoints[i]
 		each(TimerRef{Kind: TimerHold, Endpoint: ep.ID}, ep.Timers.Hold)
@@ -117,7 +121,9 @@ func (s *step) timerFired(ref TimerRef) {
 		t.Flips = 0
 	case TimerContest:
 		t.ContestedSince = time.Time{}
-	case TimerRetry, TimerHold, TimerLinger: // only that they are over matters
+	case TimerNoteRenew:
+		t.noteDue = true
+	case TimerRetry, TimerHold, TimerLinger, TimerNote: // only that they are over matters
 	}
 }
 
@@ -142,6 +148,10 @@ func (t *TeamsTimers) field(k TimerKind) *time.Time {
 		return &t.Flips
 	case TimerContest:
 		return &t.Contest
+	case TimerNote:
+		return &t.Note
+	case TimerNoteRenew:
+		return &t.NoteRenew
 	case TimerHold, TimerLinger:
 		return nil
 	}
@@ -166,7 +176,7 @@ func (s *step) endpointTimer(ep *EndpointSide, k TimerKind) {
 		ep.Flips = 0
 	case TimerContest:
 		ep.ContestedSince = time.Time{}
-	case TimerHold, TimerRetry, TimerRenew, TimerLapse, TimerWokenEnd, TimerForget: // only that they are over matters
+	case TimerHold, TimerRetry, TimerRenew, TimerLapse, TimerWokenEnd, TimerForget, TimerNote, TimerNoteRenew: // only that they are over matters
 	}
 }
 
@@ -186,7 +196,7 @@ func (t *EndpointTimers) field(k TimerKind) *time.Time {
 		return &t.Flips
 	case TimerContest:
 		return &t.Contest
-	case TimerRenew, TimerLapse, TimerWokenEnd, TimerForget:
+	case TimerRenew, TimerLapse, TimerWokenEnd, TimerForget, TimerNote, TimerNoteRenew:
 		return nil
 	}
 	return nil

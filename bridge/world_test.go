@@ -3,6 +3,7 @@ package bridge
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -40,6 +41,14 @@ type world struct {
 	pushes            []presence.Pair
 	seq               uint64
 	lastShown         presence.Pair
+
+	// Messages: the person's own in Teams, ours there and until when, and the person's own on the phone.
+	teamsOwn  string
+	teamsNote string
+	noteUntil time.Time
+	phoneOwn  string
+	everTold  map[string]bool // messages that were ever to be seen on either side
+	restNotes int             // requests about messages in Teams while everything is at rest
 
 	phone      pbx.State
 	doc        presence.Status // ours, on a PBX that keeps it beside the person's
@@ -123,7 +132,7 @@ func newWorld(t testing.TB, s sort) *world {
 		t: t, rules: testRules(s), ep: presence.EndpointID{PBX: "main", User: "101"},
 		now:     time.Date(2026, 11, 2, 9, 0, 0, 0, time.UTC),
 		clients: [2]presence.Pair{available, offline}, chosen: statusAvailable,
-		everInTeams: map[presence.Pair]bool{}, everOnPBX: map[string]bool{}, everChosen: map[string]bool{},
+		everTold: map[string]bool{"": true}, everInTeams: map[presence.Pair]bool{}, everOnPBX: map[string]bool{}, everChosen: map[string]bool{},
 	}
 	w.phone = pbx.State{Line: presence.LineIdle, Status: statusAvailable, Version: 1, ChangedAt: w.now, ChangedBy: pbx.AuthorUser}
 	w.lastShown = w.shown()
@@ -160,7 +169,54 @@ func (w *world) snapshot() {
 	}
 }
 
-func (w *world) sweep() { w.step(TeamsSwept{Pair: w.shown(), Epoch: w.rec.TeamsEpoch()}) }
+func (w *world) sweep() {
+	w.step(TeamsSwept{Pair: w.shown(), Epoch: w.rec.TeamsEpoch(), Details: w.details()})
+}
+
+// details is what a read of Teams tells beside the pair.
+func (w *world) details() *Details { return &Details{Message: w.teamsMessage()} }
+
+// teamsMessage is the message that Teams shows: the last one written stands, whoever wrote it.
+func (w *world) teamsMessage() string {
+	if w.teamsOwn != "" {
+		return w.teamsOwn
+	}
+	if w.noteUntil.After(w.now) {
+		return w.teamsNote
+	}
+	return ""
+}
+
+// tell carries out a request about the message in Teams, as package teams does: never over the person's own.
+func (w *world) tell(m TeamsMessage) {
+	if w.teamsOwn == "" && (w.teamsMessage() == "" || slices.Contains(m.Ours, w.teamsMessage()) || w.teamsMessage() == m.Text) {
+		w.teamsNote, w.noteUntil = m.Text, m.Until
+	}
+	if m.Text != "" && !w.everTold[m.Text] {
+		w.fail("writes the message %q to Teams, which nobody wrote anywhere", m.Text)
+	}
+}
+
+// say lets the person write a message on the phone, write one in Teams.
+func (w *world) say(text string) {
+	if w.phone.Message == text {
+		return
+	}
+	w.note("PERSON on the phone: the message is %q", text)
+	w.phone.Message, w.phoneOwn = text, text
+	w.phone.Version++
+	w.phoneOld = nil
+	w.everTold[text] = true
+	w.changes++
+	w.phoneEvent()
+}
+
+func (w *world) write(text string) {
+	w.note("PERSON in Teams: the message is %q", text)
+	w.teamsOwn, w.teamsNote = text, ""
+	w.everTold[text] = true
+	w.changes++
+}
 
 func (w *world) note(format string, args ...any) {
 	w.story = append(w.story, fmt.Sprintf("%s  ", w.now.Format("15:04:05"))+fmt.Sprintf(format, args...))
@@ -196,6 +252,9 @@ func (w *world) step(e Event) {
 	w.did = effects
 	for _, eff := range effects {
 		w.checkEffect(eff)
+		if m, ok := eff.(TeamsMessage); ok {
+			w.tell(m)
+		}
 		switch e := eff.(type) {
 		case SetTeams, ClearTeams, ApplyEndpoint:
 			if set, ok := e.(SetTeams); !ok || !set.Renewal {
@@ -502,8 +561,19 @@ func (w *world) performOnPBX(e ApplyEndpoint) (conflict bool) {
 		return false
 	case e.Write.IfVersion != 0 && e.Write.IfVersion != w.phone.Version:
 		return true
-	case w.phone.Status.Same(e.Write.Status):
+	case w.phone.Status.Same(e.Write.Status) && (e.Write.Message == nil || *e.Write.Message == w.phone.Message):
 		return false
+	}
+	if m := e.Write.Message; m != nil {
+		if !w.everTold[*m] {
+			w.fail("writes the message %q to the phone, which nobody wrote anywhere", *m)
+		}
+		w.phone.Message = *m
+		if w.phone.Status.Same(e.Write.Status) { // it dates and signs nothing else
+			w.phone.Version++
+			w.phoneEvent()
+			return false
+		}
 	}
 	if !w.pbxSort().Capabilities.Versions && w.phone.Status.Same(w.chosen) && !w.believedOwn().Same(w.chosen) {
 		w.note("a choice that nobody has seen yet is written over: such a PBX cannot prevent it")
@@ -533,7 +603,7 @@ func (w *world) take(i int) request {
 func (w *world) answer(r request) {
 	switch e := r.eff.(type) {
 	case ReadTeams:
-		w.step(TeamsRead{Pair: w.shown(), Epoch: e.Epoch})
+		w.step(TeamsRead{Pair: w.shown(), Epoch: e.Epoch, Details: w.details()})
 	case ReadEndpoint:
 		if w.pbxDown {
 			w.step(EndpointReadFailed{Endpoint: e.Endpoint})

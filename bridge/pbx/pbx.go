@@ -93,6 +93,8 @@ type Capabilities struct {
 	// Messages: a status carries a message that can be written. Where the PBX keeps a message per status (3CX),
 	// another status shows its own.
 	Messages bool
+	// MessageLimit is the most that a message can hold, in UTF-16 units; 0 where there is no limit, or none is known.
+	MessageLimit int
 }
 
 // Write is one change of one endpoint.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,6 +23,12 @@ type Graph interface {
 	SetPresence(ctx context.Context, userID string, p presence.Pair, lease time.Duration) error
 	// ClearPresence ends that session; that there is none is success.
 	ClearPresence(ctx context.Context, userID string) error
+	// SetPreferredPresence sets what the user is shown as whatever their sessions say.
+	SetPreferredPresence(ctx context.Context, userID string, p presence.Pair, expires time.Duration) error
+	// ClearPreferredPresence takes the preferred presence away, whoever chose it.
+	ClearPreferredPresence(ctx context.Context, userID string) error
+	// SetStatusMessage sets the status message of a user; "" takes it away.
+	SetStatusMessage(ctx context.Context, userID, text string, until time.Time) error
 	// Presences reads at most graph.MaxPresences users.
 	Presences(ctx context.Context, ids []string) ([]graph.Presence, error)
 }
@@ -123,6 +130,50 @@ func (t *Teams) Set(ctx context.Context, member string, p presence.Pair, lease t
 // Clear ends the bridge's own session of a member, ahead of all other writes. That there is none is success.
 func (t *Teams) Clear(ctx context.Context, member string) error {
 	return t.graph.ClearPresence(ctx, member)
+}
+
+// SetPreferred makes p the preferred presence of a member, for that long at most.
+func (t *Teams) SetPreferred(ctx context.Context, member string, p presence.Pair, lasts time.Duration) error {
+	return t.graph.SetPreferredPresence(ctx, member, p, lasts)
+}
+
+// ClearPreferred takes the preferred presence of a member away if it is still ours. Graph keeps no owner of it, so what
+// shows is read right before: another choice is the person's, and stays. Who is offline cannot have chosen anything.
+func (t *Teams) ClearPreferred(ctx context.Context, member string, ours presence.Pair) error {
+	shown, err := t.Read(ctx, []string{member})
+	if err != nil {
+		return fmt.Errorf("teams: read before clearing a preferred presence: %w", err)
+	}
+	now, ok := shown[member]
+	switch {
+	case !ok:
+		return errors.New("teams: the presence could not be read, so the preferred one is left alone")
+	case now.Pair != ours && !now.Pair.IsOffline():
+		return nil
+	}
+	return t.graph.ClearPreferredPresence(ctx, member)
+}
+
+// SetMessage makes text the status message of a member until then, or takes it away (""), unless what shows is the person's
+// own: neither nothing nor one of ours. Graph keeps no owner of a message, so it is read right before; it does keep an
+// expiry, so that a message of ours ends by itself (learn:api/presence-setstatusmessage).
+func (t *Teams) SetMessage(ctx context.Context, member, text string, ours []string, until time.Time) error {
+	shown, err := t.Read(ctx, []string{member})
+	if err != nil {
+		return fmt.Errorf("teams: read the status message: %w", err)
+	}
+	now, ok := shown[member]
+	switch {
+	case !ok:
+		return errors.New("teams: the status message could not be read, so it is left alone")
+	case now.Message == text && text == "":
+		return nil
+	case now.Message != "" && now.Message != text && !slices.Contains(ours, now.Message):
+		return nil
+	case text == "":
+		until = time.Time{}
+	}
+	return t.graph.SetStatusMessage(ctx, member, text, until)
 }
 
 // Read reads members directly, ahead of all other reads unless ctx carries a priority of its own

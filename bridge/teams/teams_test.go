@@ -33,6 +33,7 @@ type fakeGraph struct {
 	calls    []call
 	sizes    []int
 	shown    map[string]presence.Pair // by id in lower case
+	messages map[string]string
 	fail     func(ids []string) error
 	busy     int
 	mostBusy int
@@ -44,15 +45,31 @@ type call struct {
 	pair     presence.Pair
 	lease    time.Duration
 	priority graph.Priority
+	until    time.Time
 }
 
 func (f *fakeGraph) SetPresence(ctx context.Context, user string, p presence.Pair, lease time.Duration) error {
-	f.calls = append(f.calls, call{"set", user, p, lease, graph.PriorityOf(ctx)})
+	f.calls = append(f.calls, call{"set", user, p, lease, graph.PriorityOf(ctx), time.Time{}})
 	return f.failure(nil)
 }
 
 func (f *fakeGraph) ClearPresence(ctx context.Context, user string) error {
-	f.calls = append(f.calls, call{"clear", user, presence.Pair{}, 0, graph.PriorityOf(ctx)})
+	f.calls = append(f.calls, call{"clear", user, presence.Pair{}, 0, graph.PriorityOf(ctx), time.Time{}})
+	return f.failure(nil)
+}
+
+func (f *fakeGraph) SetPreferredPresence(_ context.Context, user string, p presence.Pair, d time.Duration) error {
+	f.calls = append(f.calls, call{op: "prefer", user: user, pair: p, lease: d})
+	return f.failure(nil)
+}
+
+func (f *fakeGraph) ClearPreferredPresence(_ context.Context, user string) error {
+	f.calls = append(f.calls, call{op: "clear preferred", user: user})
+	return f.failure(nil)
+}
+
+func (f *fakeGraph) SetStatusMessage(_ context.Context, user, text string, until time.Time) error {
+	f.calls = append(f.calls, call{op: "message " + text, user: user, until: until})
 	return f.failure(nil)
 }
 
@@ -74,7 +91,7 @@ func (f *fakeGraph) Presences(ctx context.Context, ids []string) ([]graph.Presen
 	var list []graph.Presence
 	for _, id := range ids {
 		if p, ok := f.shown[strings.ToLower(id)]; ok {
-			list = append(list, graph.Presence{UserID: strings.ToLower(id), Pair: p})
+			list = append(list, graph.Presence{UserID: strings.ToLower(id), Pair: p, StatusMessage: f.messages[strings.ToLower(id)]})
 		}
 	}
 	return list, nil
@@ -107,9 +124,9 @@ func TestWritesCarryTheirPriority(t *testing.T) {
 	require.NoError(t, tm.Set(t.Context(), "a", presence.Pair{Availability: "busy", Activity: "inacall"}, 30*time.Minute, true))
 	require.NoError(t, tm.Clear(t.Context(), "a"))
 	require.Equal(t, []call{
-		{"set", "a", busyInACall, 5 * time.Minute, graph.PriorityNormal},
-		{"set", "a", busyInACall, 30 * time.Minute, graph.PriorityRenew},
-		{"clear", "a", presence.Pair{}, 0, graph.PriorityNormal},
+		{"set", "a", busyInACall, 5 * time.Minute, graph.PriorityNormal, time.Time{}},
+		{"set", "a", busyInACall, 30 * time.Minute, graph.PriorityRenew, time.Time{}},
+		{"clear", "a", presence.Pair{}, 0, graph.PriorityNormal, time.Time{}},
 	}, f.calls)
 }
 
@@ -247,4 +264,63 @@ func TestReadProperty(t *testing.T) {
 			r.Fatalf("asked for %d of %d, %d at once", sum, len(distinct), f.mostBusy)
 		}
 	})
+}
+
+// ops lists what was asked of Graph.
+func (f *fakeGraph) ops() []string {
+	var out []string
+	for _, c := range f.calls {
+		out = append(out, c.op)
+	}
+	return out
+}
+
+func TestAMessageNeverTakesThePlaceOfThePersonsOwn(t *testing.T) {
+	until := time.Now().Add(5 * time.Minute)
+	for name, tt := range map[string]struct {
+		shows, text string
+		want        []string
+	}{
+		"where there is none":         {"", "on the phone", []string{"read", "message on the phone"}},
+		"over ours":                   {"ours", "on the phone", []string{"read", "message on the phone"}},
+		"prolonged":                   {"on the phone", "on the phone", []string{"read", "message on the phone"}},
+		"the person's own stays":      {"lunch", "on the phone", []string{"read"}},
+		"ours is taken away":          {"ours", "", []string{"read", "message "}},
+		"the person's own is not":     {"lunch", "", []string{"read"}},
+		"nothing to take away":        {"", "", []string{"read"}},
+		"one before the last is ours": {"older", "", []string{"read", "message "}},
+	} {
+		f := &fakeGraph{shown: map[string]presence.Pair{"a": busyInACall}, messages: map[string]string{"a": tt.shows}}
+		require.NoError(t, newTeams(t, f).SetMessage(t.Context(), "a", tt.text, []string{"older", "ours"}, until), name)
+		require.Equal(t, tt.want, f.ops(), name)
+		if tt.text != "" && len(f.calls) == 2 {
+			require.Equal(t, until, f.calls[1].until, name)
+		}
+	}
+	f := &fakeGraph{}
+	require.Error(t, newTeams(t, f).SetMessage(t.Context(), "a", "x", nil, until), "nobody knows what shows")
+	require.Equal(t, []string{"read"}, f.ops())
+	f = &fakeGraph{fail: func([]string) error { return &graph.Error{Kind: graph.Transient} }}
+	require.Error(t, newTeams(t, f).SetMessage(t.Context(), "a", "x", nil, until))
+	require.Equal(t, []string{"read"}, f.ops())
+}
+
+func TestAPreferredPresenceIsClearedOnlyIfItIsStillOurs(t *testing.T) {
+	dnd := presence.ParsePairString("DoNotDisturb")
+	for name, tt := range map[string]struct {
+		shows presence.Pair
+		want  []string
+	}{
+		"ours":                {dnd, []string{"read", "clear preferred"}},
+		"offline":             {presence.ParsePairString("Offline"), []string{"read", "clear preferred"}},
+		"the person's choice": {presence.ParsePairString("BeRightBack"), []string{"read"}},
+	} {
+		f := &fakeGraph{shown: map[string]presence.Pair{"a": tt.shows}}
+		require.NoError(t, newTeams(t, f).ClearPreferred(t.Context(), "a", dnd), name)
+		require.Equal(t, tt.want, f.ops(), name)
+	}
+	f := &fakeGraph{}
+	require.Error(t, newTeams(t, f).ClearPreferred(t.Context(), "a", dnd), "unread, it stays")
+	require.NoError(t, newTeams(t, f).SetPreferred(t.Context(), "a", dnd, 8*time.Hour))
+	require.Equal(t, 8*time.Hour, f.calls[len(f.calls)-1].lease)
 }

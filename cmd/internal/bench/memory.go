@@ -138,6 +138,11 @@ type quietTeams struct{}
 
 func (quietTeams) Set(context.Context, string, presence.Pair, time.Duration, bool) error { return nil }
 func (quietTeams) Clear(context.Context, string) error                                   { return nil }
+func (quietTeams) SetPreferred(context.Context, string, presence.Pair, time.Duration) error {
+	return nil
+}
+func (quietTeams) ClearPreferred(context.Context, string, presence.Pair) error           { return nil }
+func (quietTeams) SetMessage(context.Context, string, string, []string, time.Time) error { return nil }
 func (quietTeams) Read(_ context.Context, members []string) (map[string]presence.Shown, error) {
 	out := make(map[string]presence.Shown, len(members))
 	for _, m := range members {
