@@ -90,7 +90,7 @@ func (c Config) withDefaults() (Config, server, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	srv, err := ParseURL(c.URL)
+	srv, err := parseURL(c.URL)
 	if err != nil {
 		return c, srv, fmt.Errorf("sip: url %w", err)
 	}
@@ -113,8 +113,8 @@ func (c Config) withDefaults() (Config, server, error) {
 	return c, srv, err
 }
 
-// ParseURL reads the address of a SIP server. The error continues a sentence that begins with the key's name.
-func ParseURL(text string) (server, error) {
+// parseURL reads the address of a SIP server. The error continues a sentence that begins with the key's name.
+func parseURL(text string) (server, error) {
 	var u sip.Uri
 	scheme, rest, ok := strings.Cut(text, ":")
 	scheme = strings.ToLower(scheme)
@@ -148,6 +148,29 @@ func ParseURL(text string) (server, error) {
 		}
 	}
 	return s, nil
+}
+
+// Server is what a URL says.
+type Server struct {
+	// Host as written, and Address with the port.
+	Host, Address string
+	// TLS tells whether it is spoken to in private.
+	TLS bool
+}
+
+// CheckURL reads a URL without using it. The error continues a sentence that begins with the key's name.
+func CheckURL(text string) (Server, error) {
+	s, err := parseURL(text)
+	if err != nil {
+		return Server{}, err
+	}
+	return Server{Host: s.host, Address: strings.ToLower(s.address()), TLS: s.network == "tls"}, nil
+}
+
+// CheckAddress tells what is wrong with the address of an extension or a list.
+func CheckAddress(text string) error {
+	_, err := parseAOR(text, "example.com")
+	return err
 }
 
 // tlsConfig trusts the system's authorities and the site's own.

@@ -97,6 +97,6 @@ func withRemedy(err error) error {
 		return err
 	}
 	said := *pe
-	said.Err = fmt.Errorf("%s %s (%w)", p.Text, p.Remedy, pe.Err)
+	said.Err, said.Remedy = fmt.Errorf("%s (%w)", p.Text, pe.Err), p.Remedy
 	return &said
 }

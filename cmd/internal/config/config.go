@@ -133,12 +133,17 @@ type Monitor struct {
 // PBX is one PBX.
 type PBX struct {
 	Name             string        `yaml:"name" doc:"Name of the PBX within the account: 1 to 32 of a-z, 0-9 and -, not beginning with x- or h-."`
-	Type             string        `yaml:"type" doc:"Kind of PBX. Known: micollab, 3cx."`
-	URL              string        `yaml:"url" doc:"Address of the PBX's interface. Plain HTTP only for loopback addresses or where nobody can listen in."`
+	Type             string        `yaml:"type" doc:"Kind of PBX. Known: micollab, 3cx, sip."`
+	URL              string        `yaml:"url" doc:"Address of the PBX's interface. Plain HTTP only for loopback addresses or where nobody can listen in. sip: of the presence server, sip:pbx.example.com:5060;transport=tcp (or udp, or tls), or sips:pbx.example.com."`
 	TokenFile        string        `yaml:"token_file" path:"file" doc:"micollab: file with the bearer token."`
 	ClientID         string        `yaml:"client_id" doc:"3cx: client id of the API client (Integrations > API), with Configuration API and Call Control API access. One bridge only may use it: each new token ends the one before."`
 	ClientSecretFile string        `yaml:"client_secret_file" path:"file" doc:"3cx: file with the API client's key. It is read again when it is refused."`
 	PollInterval     time.Duration `yaml:"poll_interval" min:"1s" max:"5m" doc:"3cx: how often everybody's status is read, since a 3CX tells of calls only. Default 5s."`
+	Username         string        `yaml:"username" doc:"sip: user of the PBX that the bridge subscribes and publishes as: the user part alone."`
+	PasswordFile     string        `yaml:"password_file" path:"file" doc:"sip: file with the password of username, for digest authentication. It is read again when it is refused. Absent: the PBX trusts the bridge by its address."`
+	Domain           string        `yaml:"domain" doc:"sip: domain of the extensions and of username. Absent: the host of url."`
+	UsersFile        string        `yaml:"users_file" path:"file" doc:"sip: file that lists the extensions, since SIP has no directory: CSV with a line of titles, or YAML (.yaml, .yml) with a list of maps; extension, uri, mail, name. Without uri it is EXTENSION@domain. Read again whenever it changes. Either this or list_uri, or both."`
+	ListURI          string        `yaml:"list_uri" doc:"sip: address of a resource list (RFC 4662) that holds the extensions: one subscription instead of one for each. users_file may add their mail addresses."`
 	CAFile           string        `yaml:"ca_file" path:"file" doc:"PEM file with the authorities that sign the certificate of url. Empty: the system's."`
 	NumberPrefix     string        `yaml:"number_prefix" doc:"What stands before an extension of this PBX to make it a whole telephone number, for example +49301234: for the rule phone of directory.match."`
 	WritesPerSecond  float64       `yaml:"writes_per_second" default:"20" min:"0.1" max:"1000" doc:"Most writes to this PBX, so that the end of an outage is no storm."`

@@ -119,7 +119,7 @@ accounts:
 		`line 7: accounts[0].graph.client_id: is missing; copy it from the overview page of the app registration`,
 		`line 7: accounts[0].graph.client_secret_file: is missing; name the file with the client secret, or give certificate_file`,
 		`line 8: accounts[0].monitors[0].upn: "nobody" is not a user principal name; write it in full, for example presence1@contoso.com`,
-		`line 9: accounts[0].pbx[0].type: "threecx" is not a type of PBX that this version knows; known types are micollab, 3cx`,
+		`line 9: accounts[0].pbx[0].type: "threecx" is not a type of PBX that this version knows; known types are micollab, 3cx, sip`,
 		`line 9: accounts[0].pbx[0].url: "pbx" is not an address; write it in full, for example https://pbx.example.com`,
 	}, got)
 }

@@ -156,7 +156,7 @@ func TestPolicyRemarks(t *testing.T) {
 		"line 12: accounts[0].policy.teams_to_pbx[1]: it can never decide: teams_to_pbx[0] (line 11) takes everything that it matches; move it up, narrow what stands before it, or remove it",
 		`line 13: accounts[0].policy.teams_to_pbx[2]: it is for the PBX "branch", which is not configured; use one of: main`,
 	}, got)
-	require.Empty(t, mustParse(t, minimal+"    policy: {preset: sip}\n", Options{ParsePolicy: parsePolicy}).Warnings)
+	require.Empty(t, mustParse(t, minimal+"    policy: {preset: micollab}\n", Options{ParsePolicy: parsePolicy}).Warnings)
 }
 
 func TestPolicyThatRefersOutside(t *testing.T) {

@@ -51,6 +51,8 @@ func (v *validator) accountFiles(a *Account, path string) {
 		at := fmt.Sprintf("%s.pbx[%d]", path, i)
 		v.secretFile(at+".token_file", p.TokenFile)
 		v.secretFile(at+".client_secret_file", p.ClientSecretFile)
+		v.secretFile(at+".password_file", p.PasswordFile)
+		v.users(&p, at+".users_file")
 		v.authorities(at+".ca_file", p.CAFile)
 	}
 }

@@ -21,6 +21,7 @@ func pbxKinds() []pbxKind {
 	return []pbxKind{
 		{name: "micollab", needs: []string{"token_file"}},
 		{name: "3cx", needs: []string{"client_id", "client_secret_file"}, takes: []string{"poll_interval"}},
+		{name: typeSIP, needs: []string{"username"}, takes: []string{"password_file", "domain", "users_file", "list_uri"}},
 	}
 }
 
@@ -48,6 +49,11 @@ func typeKeys(p *PBX) []pbxKey {
 		text("client_id", p.ClientID, "give the client id of the PBX's API client"),
 		text("client_secret_file", p.ClientSecretFile, "name the file with the API client's key"),
 		span("poll_interval", p.PollInterval),
+		text("username", p.Username, "name the user of the PBX that the bridge subscribes and publishes as"),
+		text("password_file", p.PasswordFile, ""),
+		text("domain", p.Domain, ""),
+		text("users_file", p.UsersFile, ""),
+		text("list_uri", p.ListURI, ""),
 	}
 }
 
@@ -62,7 +68,11 @@ func (v *validator) pbx(a *Account, path string, urls seen) {
 			v.unique(names, p.Name, at+".name", "is also the name of %s", "names of PBXs must differ within an account")
 		}
 		v.pbxType(at+".type", p.Type)
-		v.pbxURL(at+".url", p.URL, urls)
+		if p.Type == typeSIP {
+			v.sip(p, at, urls)
+		} else {
+			v.pbxURL(at+".url", p.URL, urls)
+		}
 		v.pbxKeys(p, at)
 	}
 	v.presetHint(a, path+".policy")

@@ -45,6 +45,12 @@ func value(k Key) string {
 		return "+4930"
 	case strings.HasSuffix(k.Path, ".region"):
 		return "DE"
+	case strings.HasSuffix(k.Path, ".username"):
+		return "presence"
+	case strings.HasSuffix(k.Path, ".domain"):
+		return "sip.example.com"
+	case strings.HasSuffix(k.Path, ".list_uri"):
+		return "sip:everybody@sip.example.com"
 	case strings.HasSuffix(k.Path, "_file") || k.Path == "data_dir":
 		return "/somewhere/else"
 	}
@@ -78,6 +84,9 @@ func pbxWith(key string) []string {
 	lines := []string{"name: main", `url: "https://pbx.contoso.com"`}
 	kinds := pbxKinds()
 	i := max(0, slices.IndexFunc(kinds, func(k pbxKind) bool { return slices.Contains(slices.Concat(k.needs, k.takes), key) }))
+	if kinds[i].name == typeSIP {
+		lines = []string{"name: main", `url: "sip:pbx.contoso.com;transport=tls"`, "users_file: given"}
+	}
 	for _, need := range kinds[i].needs {
 		lines = append(lines, need+": given")
 	}

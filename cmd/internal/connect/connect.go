@@ -14,6 +14,7 @@ import (
 
 	"presencebridge/bridge/pbx"
 	"presencebridge/bridge/pbx/micollab"
+	"presencebridge/bridge/pbx/sip"
 	"presencebridge/bridge/pbx/threecx"
 	"presencebridge/cmd/internal/config"
 )
@@ -39,6 +40,7 @@ func makers() map[string]func(p *config.PBX, o Options) (Connector, error) {
 	return map[string]func(p *config.PBX, o Options) (Connector, error){
 		"micollab": newMiCollab,
 		"3cx":      new3CX,
+		"sip":      newSIP,
 	}
 }
 
@@ -75,6 +77,17 @@ func new3CX(p *config.PBX, o Options) (Connector, error) {
 		Account: o.Account, Name: p.Name, URL: p.URL, CAFile: p.CAFile, Timeout: p.Timeout, ClientID: p.ClientID, PollInterval: p.PollInterval,
 		Secret: func() (string, error) { return config.ReadSecret(p.ClientSecretFile) }, Log: o.Log, Metrics: o.Metrics,
 	})
+}
+
+func newSIP(p *config.PBX, o Options) (Connector, error) {
+	cfg := sip.Config{
+		Account: o.Account, Name: p.Name, URL: p.URL, CAFile: p.CAFile, Timeout: p.Timeout, Username: p.Username, Domain: p.Domain,
+		UsersFile: p.UsersFile, ListURI: p.ListURI, Log: o.Log, Metrics: o.Metrics,
+	}
+	if p.PasswordFile != "" {
+		cfg.Password = func() (string, error) { return config.ReadSecret(p.PasswordFile) }
+	}
+	return sip.New(cfg)
 }
 
 // clientFile keeps the name under which a PBX knows us.
