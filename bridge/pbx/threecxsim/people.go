@@ -3,6 +3,7 @@ package threecxsim
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -88,9 +89,9 @@ func (p *People) begin(user string) {
 	case dice < 50:
 		p.work.Go(func() { p.call(user) })
 	case dice < 92:
-		_ = p.sim.Pick(user, Profiles()[p.number(len(Profiles()))])
+		_ = p.sim.Pick(user, p.another(user))
 	case dice < 96:
-		_ = p.sim.PickMessage(user, Profiles()[p.number(len(Profiles()))], fmt.Sprintf("Back at %d:%02d", 8+p.number(10), p.number(60)))
+		_ = p.sim.PickMessage(user, p.another(user), fmt.Sprintf("Back at %d:%02d", 8+p.number(10), p.number(60)))
 	default:
 		if p.sim.GoOffline(user) == nil {
 			p.work.Go(func() {
@@ -99,6 +100,13 @@ func (p *People) begin(user string) {
 			})
 		}
 	}
+}
+
+// another is a profile that does not show: picking that one would leave no trace.
+func (p *People) another(user string) string {
+	shown, _ := p.sim.Presence(user)
+	names := slices.DeleteFunc(Profiles(), func(name string) bool { return name == shown.Status })
+	return names[p.number(len(names))]
 }
 
 // call is a call of some sort: dialled or answered, sometimes missed, transferred or over in no time.

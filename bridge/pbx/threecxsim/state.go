@@ -148,10 +148,13 @@ func (s *Sim) PickMessage(user, status, message string) error {
 
 func (p *person) pick(status string) error {
 	for _, f := range p.profiles {
-		if f.Name == status || f.CustomName != "" && f.CustomName == status {
-			p.profile, p.chosen, p.lagUntil = f.Name, f.Name, time.Time{}
-			return nil
+		if f.Name != status && (f.CustomName == "" || f.CustomName != status) {
+			continue
 		}
+		if f.Name != p.profile { // picking what shows leaves no trace
+			p.profile, p.chosen, p.lagUntil = f.Name, f.Name, time.Time{}
+		}
+		return nil
 	}
 	return fmt.Errorf("threecxsim: %w: %q", ErrNoStatus, status)
 }

@@ -12,12 +12,12 @@ import (
 	"path/filepath"
 	"time"
 
-	"presencebridge/bridge/pbx/pbxsim"
 	"presencebridge/graph/graphsim"
 )
 
 // Config says what to show.
 type Config struct {
+	PBX      string // types of the PBXs, with commas between; default micollab
 	Members  int
 	Monitors int           // 0: as many as the members need
 	Duration time.Duration // how long people move; 0: until ctx ends
@@ -57,6 +57,12 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if _, ok := graphsim.Preset(c.Faults); !ok {
 		return c, fmt.Errorf("--faults %s: use none, some or cruel", c.Faults)
+	}
+	if c.PBX == "" {
+		c.PBX = "micollab"
+	}
+	if _, err := parsePBXs(c.PBX); err != nil {
+		return c, err
 	}
 	if c.Rate == 0 {
 		c.Rate = 0.25
@@ -132,28 +138,30 @@ func (s *stage) play(ctx context.Context) error {
 // move lets people do things for the duration. With the faults called cruel the bridge is restarted in the middle.
 func (s *stage) move(ctx context.Context) error {
 	graphFaults, _ := graphsim.Preset(s.cfg.Faults)
-	pbxFaults, err := pbxsim.FaultPreset(s.cfg.Faults)
-	if err != nil {
-		return err
-	}
 	s.graph.SetFaults(graphFaults)
-	if err := s.pbx.SetFaults(pbxFaults); err != nil {
-		return err
+	for _, p := range s.pbxs {
+		if err := p.SetFaults(s.cfg.Faults); err != nil {
+			return err
+		}
 	}
 	s.watch.phase("people on both sides call, meet, pick statuses and close their laptops")
 	s.watch.begin()
 	teamsPeople := s.graph.Live(graphsim.PeopleConfig{Seed: s.cfg.Seed, Rate: s.cfg.Rate})
-	phonePeople, err := s.pbx.NewPeople(pbxsim.PeopleConfig{Rate: s.cfg.Rate, Seed: s.cfg.Seed})
-	if err != nil {
-		return err
-	}
 	defer func() {
 		teamsPeople.Stop()
-		phonePeople.Stop()
 		s.graph.SetFaults(graphsim.None())
-		_ = s.pbx.SetFaults(pbxsim.NoFaults()) // no faults are always valid
+		for _, p := range s.pbxs {
+			_ = p.SetFaults("none") // no faults are always valid
+		}
 		s.watch.end()
 	}()
+	for _, p := range s.pbxs {
+		stop, err := p.Move(s.cfg.Rate, s.cfg.Seed)
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
 	if s.cfg.Duration == 0 {
 		<-ctx.Done()
 		return nil
@@ -191,11 +199,20 @@ func (s *stage) settle(ctx context.Context) bool {
 		if err := sleep(ctx, time.Second); err != nil {
 			break
 		}
-		if time.Since(s.watch.lastChange()) > still && s.pbx.Stats().Pending == 0 && s.unsettled() == 0 && len(s.disagreements()) == 0 {
+		if time.Since(s.watch.lastChange()) > still && s.pending() == 0 && s.unsettled() == 0 && len(s.disagreements()) == 0 {
 			return true
 		}
 	}
 	return false
+}
+
+// pending counts what PBXs still have to do or to say.
+func (s *stage) pending() int {
+	n := 0
+	for _, p := range s.pbxs {
+		n += p.Pending()
+	}
+	return n
 }
 
 // unsettled counts the members who are not at rest, or of whom Teams has not been seen yet.

@@ -17,7 +17,6 @@ import (
 
 	"presencebridge/bridge/console/client"
 	"presencebridge/bridge/console/client/api"
-	"presencebridge/bridge/pbx/pbxsim"
 	"presencebridge/bridge/policy"
 	"presencebridge/bridge/presence"
 	"presencebridge/cmd/internal/app"
@@ -94,6 +93,7 @@ func TestBadFlagsAreRefused(t *testing.T) {
 		"--members 0":         {Faults: "none"},
 		"--monitors -1":       {Members: 1, Monitors: -1, Faults: "none"},
 		"none, some or cruel": {Members: 1, Faults: "brutal"},
+		"--pbx telegraph":     {Members: 1, Faults: "none", PBX: "telegraph"},
 	} {
 		require.ErrorContains(t, Run(t.Context(), cfg), text)
 	}
@@ -124,18 +124,18 @@ func TestKilledInTrafficLosesNothing(t *testing.T) {
 
 	s.watch.begin()
 	teams := s.graph.Live(graphsim.PeopleConfig{Seed: 5, Rate: 20})
-	phones, err := s.pbx.NewPeople(pbxsim.PeopleConfig{Rate: 20, Seed: 5})
+	stopPhones, err := s.pbxs[0].Move(20, 5)
 	require.NoError(t, err)
-	wait(t, func() bool { return s.pbx.Stats().WritesApplied > 30 }, "the bridge is in mid-traffic")
+	wait(t, func() bool { return s.pbxs[0].Writes() > 30 }, "the bridge is in mid-traffic")
 	require.NoError(t, child.Process.Kill())
 	_ = child.Wait()
-	changes := s.pbx.Stats().LineChanges
-	wait(t, func() bool { return s.pbx.Stats().LineChanges > changes+10 }, "people go on without the bridge")
+	changes := s.pbxs[0].Lines()
+	wait(t, func() bool { return s.pbxs[0].Lines() > changes+10 }, "people go on without the bridge")
 
 	child = startServe(t, file)
 	c = s.childReady(t, child)
 	teams.Stop()
-	phones.Stop()
+	stopPhones()
 	var left []disagreement
 	deadline := time.Now().Add(4 * time.Minute)
 	for time.Now().Before(deadline) {
@@ -221,42 +221,105 @@ func TestJudgeFindsWhatIsWrong(t *testing.T) {
 	require.NoError(t, err)
 	w := newWatcher(Config{})
 	w.introduce(nil, p)
-	w.statuses(pbxsim.DefaultStatuses())
+	catalogue := policy.Catalogue{{Name: "Available", Kind: "available"}, {Name: "In a call", Kind: "busy"}, {Name: "Do not disturb", Kind: "dnd"}}
 	s := &stage{cfg: Config{Faults: "none"}, watch: w, policy: p}
-	available, call := presence.Status{Name: "Available", Kind: "available"}, presence.Status{Name: "In a call", Kind: "busy"}
+	available, call, dnd := catalogue[0], catalogue[1], catalogue[2]
 	inCall := presence.ParsePairString("Busy/InACall")
 	idle := presence.ParsePairString("Available")
 	long := time.Now().Add(-time.Hour)
+	phone := func(k *knowledge) *disagreement { return s.judgePhone(k, &k.phones[0]) }
+	member := func(change func(*knowledge)) *knowledge {
+		k := &knowledge{shown: idle, organic: idle, phones: []phoneKnowledge{{
+			h: handset{pbx: "main", catalogue: catalogue}, line: presence.LineIdle, chosen: available, shows: available,
+		}}}
+		if change != nil {
+			change(k)
+		}
+		return k
+	}
 
-	good := knowledge{chosen: available, shows: available, shown: idle, organic: idle, phone: pbxsim.Presence{Line: "idle"}}
-	require.Nil(t, s.judgePhone(&good))
-	require.Nil(t, s.judgeTeams(&good))
+	require.Nil(t, phone(member(nil)))
+	require.Nil(t, s.judgeTeams(member(nil)))
 
-	stuck := good
-	stuck.shows = call
-	require.Equal(t, faultStuck, s.judgePhone(&stuck).kind, "ours shows on the phone without a cause")
+	stuck := member(func(k *knowledge) { k.phones[0].shows = call })
+	require.Equal(t, faultStuck, phone(stuck).kind, "ours shows on the phone without a cause")
 
-	session := good
-	session.session, session.shown, session.hidden = inCall, inCall, true
-	require.Equal(t, faultStuck, s.judgeTeams(&session).kind, "ours shows in Teams without a cause")
+	session := member(func(k *knowledge) { k.session, k.shown, k.hidden = inCall, inCall, true })
+	require.Equal(t, faultStuck, s.judgeTeams(session).kind, "ours shows in Teams without a cause")
 
-	dnd := presence.Status{Name: "Do not disturb", Kind: "dnd"}
-	woken := good
-	woken.shown, woken.organic, woken.session, woken.woken = presence.ParsePairString("DoNotDisturb"), presence.ParsePairString("Offline"), inCall, true
-	require.Nil(t, s.judgePhone(&woken), "a preference that our session woke asks for nothing")
-	woken.shows = dnd
-	require.Nil(t, s.judgePhone(&woken), "or is the person's own from before they left: nobody can tell")
-	woken.shows = call
-	require.NotNil(t, s.judgePhone(&woken), "but nothing else")
+	woken := member(func(k *knowledge) {
+		k.shown, k.organic, k.session, k.woken = presence.ParsePairString("DoNotDisturb"), presence.ParsePairString("Offline"), inCall, true
+	})
+	require.Nil(t, phone(woken), "a preference that our session woke asks for nothing")
+	woken.phones[0].shows = dnd
+	require.Nil(t, phone(woken), "or is the person's own from before they left: nobody can tell")
+	woken.phones[0].shows = call
+	require.NotNil(t, phone(woken), "but nothing else")
 
-	lost := good
-	lost.shown, lost.organic, lost.s.wantFrom = inCall, inCall, time.Now()
-	lost.s.picked = long
-	require.Equal(t, faultLost, s.judgePhone(&lost).kind, "a call in Teams does not show on the phone")
-	lost.s.picked = time.Now()
-	require.Nil(t, s.judgePhone(&lost), "unless the person chose meanwhile")
+	lost := member(func(k *knowledge) {
+		k.shown, k.organic = inCall, inCall
+		k.phones[0].h.wantFrom, k.phones[0].h.picked = time.Now(), long
+	})
+	require.Equal(t, faultLost, phone(lost).kind, "a call in Teams does not show on the phone")
+	lost.phones[0].h.picked = time.Now()
+	require.Nil(t, phone(lost), "unless the person chose meanwhile")
 
-	ringing := good
-	ringing.phone.Line = "in-call"
-	require.Equal(t, faultLost, s.judgeTeams(&ringing).kind, "a call on the phone does not show in Teams")
+	ringing := member(func(k *knowledge) { k.phones[0].line = presence.LineInCall })
+	require.Equal(t, faultLost, s.judgeTeams(ringing).kind, "a call on the phone does not show in Teams")
+
+	second := member(func(k *knowledge) {
+		k.session, k.shown, k.hidden = inCall, inCall, true
+		k.phones = append(k.phones, k.phones[0])
+		k.phones[1].h.pbx, k.phones[1].line = "second", presence.LineInCall
+	})
+	require.Nil(t, s.judgeTeams(second), "a call on any phone is a cause")
+	require.Nil(t, s.judgePhone(second, &second.phones[0]), "and none for the other phone")
+}
+
+// Whatever PBXs there are, everybody has a phone, and somebody has one on each and on all.
+func TestPeopleOnEitherOrBoth(t *testing.T) {
+	for n := 1; n <= 4; n++ {
+		ways := map[int]bool{}
+		for i := range 60 {
+			way := 0
+			for j := range n {
+				if hasPhone(i, j, n) {
+					way |= 1 << j
+				}
+			}
+			require.NotZero(t, way, "person %d of %d PBXs", i, n)
+			ways[way] = true
+		}
+		require.Len(t, ways, 1<<n-1, "every way to have phones on %d PBXs", n)
+	}
+}
+
+func TestPBXFlag(t *testing.T) {
+	kinds, err := parsePBXs("micollab, 3cx,micollab")
+	require.NoError(t, err)
+	require.Equal(t, []string{"micollab", "3cx", "micollab-3"}, pbxNames(kinds))
+	require.Equal(t, []string{"main"}, pbxNames([]string{"3cx"}))
+	_, err = policy.Parse([]byte(yamlPolicy(pbxNames(kinds), kinds)))
+	require.NoError(t, err)
+	for _, text := range []string{"", "telegraph", "micollab,,3cx"} {
+		_, err = parsePBXs(text)
+		require.ErrorContains(t, err, "3cx,micollab", text)
+	}
+}
+
+// TestTwoPBXsOfDifferentTypes: one account, people on either or both, ends in agreement on every phone.
+func TestTwoPBXsOfDifferentTypes(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "report.json")
+	var out bytes.Buffer
+	err := Run(t.Context(), Config{
+		PBX: "micollab,3cx", Members: 60, Duration: 4 * time.Second, Seed: 4, Faults: "some", Rate: 10, Report: file, Out: &out,
+	})
+	require.NoError(t, err, out.String())
+	data, err := os.ReadFile(file)
+	require.NoError(t, err)
+	var got report
+	require.NoError(t, json.Unmarshal(data, &got))
+	require.True(t, got.Converged)
+	require.Greater(t, got.WritesToPBX, 0)
+	require.Greater(t, got.WritesToTeams, 0)
 }

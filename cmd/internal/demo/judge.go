@@ -2,9 +2,9 @@ package demo
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
-	"presencebridge/bridge/pbx/pbxsim"
 	"presencebridge/bridge/policy"
 	"presencebridge/bridge/presence"
 	"presencebridge/graph/graphsim"
@@ -29,11 +29,8 @@ type disagreement struct {
 
 // knowledge is what the simulators know of one member.
 type knowledge struct {
-	s       subject
+	phones  []phoneKnowledge
 	state   graphsim.State
-	phone   pbxsim.Presence
-	chosen  presence.Status // picked by hand, last
-	shows   presence.Status
 	organic presence.Pair
 	shown   presence.Pair
 	session presence.Pair // ours in Teams
@@ -41,16 +38,28 @@ type knowledge struct {
 	woken   bool          // our session woke a stored preference (R5)
 }
 
+// phoneKnowledge is what a simulated PBX knows of one phone.
+type phoneKnowledge struct {
+	h      handset
+	line   presence.Line
+	chosen presence.Status // picked by hand, last
+	shows  presence.Status
+}
+
 // disagreements compares every member on both sides.
 func (s *stage) disagreements() []disagreement {
 	var out []disagreement
 	for _, p := range s.people {
-		k, err := s.know(p.ID, p.Phone)
+		k, err := s.know(p.ID)
 		if err != nil {
 			out = append(out, disagreement{Member: p.Mail, Side: "both", Reason: err.Error(), kind: faultOther})
 			continue
 		}
-		for _, d := range []*disagreement{s.judgePhone(k), s.judgeTeams(k)} {
+		found := []*disagreement{s.judgeTeams(k)}
+		for i := range k.phones {
+			found = append(found, s.judgePhone(k, &k.phones[i]))
+		}
+		for _, d := range found {
 			if d != nil {
 				d.Member = p.Mail
 				out = append(out, *d)
@@ -60,22 +69,18 @@ func (s *stage) disagreements() []disagreement {
 	return out
 }
 
-func (s *stage) know(id, phone string) (*knowledge, error) {
+func (s *stage) know(id string) (*knowledge, error) {
 	state, ok := s.graph.State(id)
 	if !ok {
 		return nil, fmt.Errorf("the tenant does not know %s", id)
 	}
-	pres, err := s.pbx.Presence(phone)
-	if err != nil {
-		return nil, err
-	}
-	chosen, err := s.pbx.Chosen(phone)
-	if err != nil {
-		return nil, err
-	}
-	k := &knowledge{
-		s: s.watch.subject(id), state: state, phone: pres, chosen: s.watch.known(chosen), shows: s.watch.known(pres.Status),
-		organic: pair(state.Organic), shown: pair(state.Shown),
+	k := &knowledge{state: state, organic: pair(state.Organic), shown: pair(state.Shown)}
+	for _, h := range s.watch.handsets(id) {
+		shown, chosen, err := s.pbxNamed(h.pbx).Phone(h.user)
+		if err != nil {
+			return nil, err
+		}
+		k.phones = append(k.phones, phoneKnowledge{h: h, line: presence.Line(shown.Line), chosen: h.status(chosen), shows: h.status(shown.Status)})
 	}
 	if state.App != nil {
 		k.session = pair(state.App.Pair)
@@ -85,18 +90,26 @@ func (s *stage) know(id, phone string) (*knowledge, error) {
 	return k, nil
 }
 
-func pair(p graphsim.Pair) presence.Pair { return presence.ParsePair(p.Availability, p.Activity) }
-
-func (w *watcher) subject(id string) subject {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return *w.byID[id]
+func (s *stage) pbxNamed(name string) pbx {
+	for _, p := range s.pbxs {
+		if p.name == name {
+			return p
+		}
+	}
+	return pbx{}
 }
 
-func (w *watcher) known(name string) presence.Status {
+func pair(p graphsim.Pair) presence.Pair { return presence.ParsePair(p.Availability, p.Activity) }
+
+// handsets are a member's phones as they are now.
+func (w *watcher) handsets(id string) []handset {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.status(name)
+	var out []handset
+	for _, h := range w.byID[id].phones {
+		out = append(out, *h)
+	}
+	return out
 }
 
 // race is how close together a choice on the phone and a change in Teams may be for either to count as the
@@ -110,65 +123,70 @@ func (s *stage) race() time.Duration {
 
 // judgePhone: the phone shows what policy makes of Teams, or the person's own choice where that ranks as high, was
 // made by hand over it, or nothing is wanted.
-func (s *stage) judgePhone(k *knowledge) *disagreement {
+func (s *stage) judgePhone(k *knowledge, p *phoneKnowledge) *disagreement {
 	bad := func(kind fault, format string, args ...any) *disagreement {
-		return &disagreement{Side: "phone", kind: kind, Reason: fmt.Sprintf(format, args...)}
+		return &disagreement{Side: p.h.pbx, kind: kind, Reason: fmt.Sprintf(format, args...)}
 	}
 	var want policy.PBXWant
 	if !k.hidden {
-		want = s.policy.ForPBX("main", s.watch.catalogue, policy.TeamsState{Pair: k.shown})
+		want = s.policy.ForPBX(p.h.pbx, p.h.catalogue, policy.TeamsState{Pair: k.shown})
 	}
-	own := k.shows.Same(k.chosen)
+	own := p.shows.Same(p.chosen)
 	switch {
-	case k.woken && (own || (!want.IsZero() && k.shows.Same(want.Status))):
+	case k.woken && (own || (!want.IsZero() && p.shows.Same(want.Status))):
 		// Only our session keeps a stored preference showing. Where it showed before the person left, nothing that can
 		// be seen tells the two apart (bridge/DESIGN.md); it ends with our session.
 		return nil
-	case own && (want.IsZero() || k.chosen.Same(want.Status)):
+	case own && (want.IsZero() || p.chosen.Same(want.Status)):
 		return nil
 	case want.IsZero():
-		return bad(faultStuck, "Teams shows %s, which asks for nothing, but the phone shows %s, not the %s that was chosen", k.shown, k.shows, k.chosen)
-	case policy.OfClass(want.Class) <= policy.OfKind(k.chosen.Kind):
+		return bad(faultStuck, "Teams shows %s, which asks for nothing, but the phone shows %s, not the %s that was chosen", k.shown, p.shows, p.chosen)
+	case policy.OfClass(want.Class) <= policy.OfKind(p.chosen.Kind):
 		if own {
 			return nil
 		}
-		return bad(faultStuck, "the chosen %s ranks as high as %s, but the phone shows %s", k.chosen, want.Status, k.shows)
-	case k.shows.Same(want.Status):
-		if k.s.picked.After(k.s.wantFrom.Add(s.race())) {
-			return bad(faultOther, "%s was chosen by hand at %s, during %s, but the phone shows %s", k.chosen,
-				k.s.picked.Format("15:04:05"), k.shown, k.shows)
+		return bad(faultStuck, "the chosen %s ranks as high as %s, but the phone shows %s", p.chosen, want.Status, p.shows)
+	case p.shows.Same(want.Status):
+		if p.h.picked.After(p.h.wantFrom.Add(s.race())) {
+			return bad(faultOther, "%s was chosen by hand at %s, during %s, but the phone shows %s", p.chosen,
+				p.h.picked.Format("15:04:05"), k.shown, p.shows)
 		}
 		return nil
 	case !own:
-		return bad(faultOther, "Teams shows %s, the person chose %s, but the phone shows %s", k.shown, k.chosen, k.shows)
-	case k.session.IsZero() && k.s.wantFrom.After(k.s.picked.Add(s.race())):
+		return bad(faultOther, "Teams shows %s, the person chose %s, but the phone shows %s", k.shown, p.chosen, p.shows)
+	case k.session.IsZero() && p.h.wantFrom.After(p.h.picked.Add(s.race())):
 		return bad(faultLost, "Teams shows %s since %s, which asks for %s, but the phone shows %s", k.shown,
-			k.s.wantFrom.Format("15:04:05"), want.Status, k.shows)
+			p.h.wantFrom.Format("15:04:05"), want.Status, p.shows)
 	default:
 		return nil // chosen by hand during it: an override
 	}
 }
 
-// judgeTeams: our session shows what policy makes of the phone, unless the person's own state is that already or
+// judgeTeams: our session shows what policy makes of the phones, unless the person's own state is that already or
 // ranks as high.
 func (s *stage) judgeTeams(k *knowledge) *disagreement {
-	own := k.chosen
-	if !k.shows.Same(k.chosen) {
-		own = presence.Status{} // ours shows on the phone: what lies beneath does not cross (R3)
+	var eps []policy.Endpoint
+	var phones []string
+	for _, p := range k.phones {
+		own := p.chosen
+		if !p.shows.Same(p.chosen) {
+			own = presence.Status{} // ours shows on the phone: what lies beneath does not cross (R3)
+		}
+		eps = append(eps, policy.Endpoint{ID: presence.EndpointID{PBX: p.h.pbx}, Line: p.line, Status: own})
+		phones = append(phones, fmt.Sprintf("%s shows %s, %s", p.h.pbx, p.line, p.shows))
 	}
-	want := s.policy.ForTeams([]policy.Endpoint{{ID: presence.EndpointID{PBX: "main"}, Line: presence.Line(k.phone.Line), Status: own}})
+	want, shown := s.policy.ForTeams(eps), strings.Join(phones, "; ")
 	switch {
 	case k.session == want.Pair:
 		return nil
 	case want.IsZero():
-		return &disagreement{Side: "teams", kind: faultStuck, Reason: fmt.Sprintf("the phone shows %s, %s, which asks for nothing, but our session shows %s",
-			k.phone.Line, k.shows, k.session)}
+		return &disagreement{Side: "teams", kind: faultStuck, Reason: fmt.Sprintf("%s, which asks for nothing, but our session shows %s", shown, k.session)}
 	case k.session.IsZero() && k.organic == want.Pair:
 		return nil
 	case k.session.IsZero() && want.Class != presence.ClassCall && policy.OfPair(k.organic) >= policy.OfClass(want.Class):
 		return nil
 	default:
-		return &disagreement{Side: "teams", kind: faultLost, Reason: fmt.Sprintf("the phone shows %s, %s, which asks for %s, the person's own is %s, but our session shows %s",
-			k.phone.Line, k.shows, want.Pair, k.organic, k.session)}
+		return &disagreement{Side: "teams", kind: faultLost, Reason: fmt.Sprintf("%s, which asks for %s, the person's own is %s, but our session shows %s",
+			shown, want.Pair, k.organic, k.session)}
 	}
 }

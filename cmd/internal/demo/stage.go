@@ -15,7 +15,6 @@ import (
 
 	"presencebridge/bridge/console/client"
 	"presencebridge/bridge/console/client/api"
-	"presencebridge/bridge/pbx/pbxsim"
 	"presencebridge/bridge/policy"
 	"presencebridge/cmd/internal/app"
 	"presencebridge/cmd/internal/config"
@@ -31,27 +30,37 @@ const (
 	stopTimeout  = 30 * time.Second
 )
 
-// stage is the two simulators and the bridge between them.
+// stage is the simulators and the bridge between them.
 type stage struct {
-	cfg    Config
-	dir    string
-	watch  *watcher
-	people []sims.Person
-	policy *policy.Policy
-	graph  *graphsim.Sim
-	pbx    *pbxsim.Sim
-	bridge *config.Config
-	app    *app.App
-	log    *slog.Logger
-	logOut *os.File
-	hook   string // address of the receiver, the same after a restart
-	admin  string
+	cfg        Config
+	dir        string
+	watch      *watcher
+	people     []sims.Person
+	policy     *policy.Policy
+	policyText string // as in the configuration
+	graph      *graphsim.Sim
+	pbxs       []pbx
+	bridge     *config.Config
+	app        *app.App
+	log        *slog.Logger
+	logOut     *os.File
+	hook       string // address of the receiver, the same after a restart
+	admin      string
 }
 
 func newStage(cfg Config, dir string, w *watcher) (*stage, error) {
 	s := &stage{cfg: cfg, dir: dir, watch: w, people: sims.People(cfg.Members, domain)}
-	var err error
-	if s.policy, err = policy.Parse([]byte("preset: micollab")); err != nil {
+	kinds, err := parsePBXs(cfg.PBX)
+	if err != nil {
+		return nil, err
+	}
+	names := pbxNames(kinds)
+	if s.policyText = yamlPolicy(names, kinds); len(kinds) == 1 {
+		s.policy, err = policy.Parse([]byte("preset: " + kinds[0]))
+	} else {
+		s.policy, err = policy.Parse([]byte(s.policyText))
+	}
+	if err != nil {
 		return nil, err
 	}
 	w.introduce(s.people, s.policy)
@@ -66,12 +75,31 @@ func newStage(cfg Config, dir string, w *watcher) (*stage, error) {
 	if err != nil {
 		return nil, errors.Join(err, s.close())
 	}
-	s.pbx, err = pbxsim.Start(pbxsim.Config{UserList: sims.Phones(s.people), Seed: cfg.Seed, OnChange: w.phoneChanged})
-	if err != nil {
-		return nil, errors.Join(err, s.close())
+	for j, kind := range kinds {
+		if err := s.startPBX(j, names[j], kind, len(kinds)); err != nil {
+			return nil, errors.Join(err, s.close())
+		}
 	}
-	w.statuses(s.pbx.Statuses())
 	return s, nil
+}
+
+// startPBX starts the j-th of n PBXs, with those people who have a phone there.
+func (s *stage) startPBX(j int, name, kind string, n int) error {
+	var here []sims.Person
+	for i, p := range s.people {
+		if hasPhone(i, j, n) {
+			here = append(here, p)
+		}
+	}
+	x, err := exchanges()[kind](here, s.cfg.Seed, func(c phoneChange) { s.watch.phoneChanged(name, c) })
+	if err != nil {
+		return err
+	}
+	s.pbxs = append(s.pbxs, pbx{exchange: x, name: name, kind: kind, catalogue: x.Statuses()})
+	for i, user := range x.Users() {
+		s.watch.phone(here[i], &handset{pbx: name, user: user, catalogue: x.Statuses()})
+	}
+	return nil
 }
 
 // start signs people in, starts the bridge, and waits until everybody is covered.
@@ -192,9 +220,14 @@ func (s *stage) yaml() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	token, err := s.file("pbx-token", s.pbx.Token())
-	if err != nil {
-		return "", err
+	pbxs := ""
+	for _, p := range s.pbxs {
+		keys, err := p.Keys(s.file)
+		if err != nil {
+			return "", err
+		}
+		pbxs += fmt.Sprintf("\n      - {name: %s, type: %s, %s, snapshot_interval: %s, writes_per_second: %d}",
+			p.name, p.kind, keys, snapshotInterval, max(20, s.cfg.Members/50))
 	}
 	var monitors []string
 	for _, m := range sims.Monitors(s.cfg.Monitors, domain) {
@@ -213,13 +246,11 @@ accounts:
       client_secret_file: %s
       endpoints: {login: %s, graph: %s, ca_file: %s}
     monitors: [%s]
-    pbx:
-      - {name: main, type: micollab, url: %s, token_file: %s, snapshot_interval: %s, writes_per_second: %d}
+    pbx:%s
     sweep: {interval: %s, polled_interval: %s}
-    policy: {preset: micollab}
+    policy: %s
 `, s.hook, s.admin, s.hook, filepath.Join(s.dir, "data"), accountName, s.graph.TenantID, s.graph.ClientID, secret, s.graph.LoginURL(),
-		s.graph.GraphURL(), ca, strings.Join(monitors, ", "), s.pbx.URL(), token, snapshotInterval, max(20, s.cfg.Members/50),
-		sweepInterval, polledInterval), nil
+		s.graph.GraphURL(), ca, strings.Join(monitors, ", "), pbxs, sweepInterval, polledInterval, s.policyText), nil
 }
 
 // restart stops the bridge in the middle of everything and starts it again.
@@ -246,8 +277,8 @@ func (s *stage) close() error {
 		defer cancel()
 		errs = append(errs, s.app.Stop(ctx))
 	}
-	if s.pbx != nil {
-		errs = append(errs, s.pbx.Close())
+	for _, p := range s.pbxs {
+		errs = append(errs, p.Close())
 	}
 	if s.graph != nil {
 		errs = append(errs, s.graph.Close())

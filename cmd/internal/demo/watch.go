@@ -3,14 +3,12 @@ package demo
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"presencebridge/bridge"
-	"presencebridge/bridge/pbx/pbxsim"
 	"presencebridge/bridge/policy"
 	"presencebridge/bridge/presence"
 	"presencebridge/cmd/internal/sims"
@@ -26,9 +24,8 @@ type watcher struct {
 
 	mu        sync.Mutex
 	policy    *policy.Policy
-	catalogue policy.Catalogue
 	byID      map[string]*subject
-	byPhone   map[string]*subject
+	byPhone   map[[2]string]*subject // by PBX and the PBX's own id
 	counting  bool
 	now       string // the phase
 	last      time.Time
@@ -44,23 +41,25 @@ type watcher struct {
 type subject struct {
 	person sims.Person
 
-	organic  presence.Pair   // without any session of the bridge
-	want     presence.Status // what policy makes of it
-	wantFrom time.Time
-	picked   time.Time // last choice by hand on the phone
-	lastDo   time.Time // anything a person did, on either side
-	doing    string
+	organic presence.Pair // without any session of the bridge
+	lastDo  time.Time     // anything a person did, on either side
+	doing   string
+	phones  []*handset
+}
 
-	// due is a change in Teams that nothing has disturbed since, and whose effect on the phone has not come.
-	due      presence.Status
-	dueSince time.Time
-	chosen   presence.Status
-	shows    presence.Status
+// on is the phone on one PBX.
+func (s *subject) on(pbx string) *handset {
+	for _, h := range s.phones {
+		if h.pbx == pbx {
+			return h
+		}
+	}
+	return nil
 }
 
 func newWatcher(cfg Config) *watcher {
 	return &watcher{
-		cfg: cfg, byID: map[string]*subject{}, byPhone: map[string]*subject{}, last: time.Now(),
+		cfg: cfg, byID: map[string]*subject{}, byPhone: map[[2]string]*subject{}, last: time.Now(),
 		latencies: map[bridge.Path][]time.Duration{},
 	}
 }
@@ -71,26 +70,18 @@ func (w *watcher) introduce(people []sims.Person, p *policy.Policy) {
 	w.policy = p
 	for _, who := range people {
 		s := &subject{person: who, organic: presence.ParsePairString("Offline"), doing: "begins"}
-		w.byID[who.ID], w.byPhone[who.Phone] = s, s
+		w.byID[who.ID] = s
 	}
 }
 
-func (w *watcher) statuses(ss []pbxsim.Status) {
+// phone gives a person a phone, which shows what everybody begins with.
+func (w *watcher) phone(who sims.Person, h *handset) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, s := range ss {
-		w.catalogue = append(w.catalogue, presence.Status{Name: s.Name, Kind: presence.Kind(s.Kind)})
-	}
-	for _, s := range w.byID {
-		s.chosen, s.shows = w.catalogue[0], w.catalogue[0]
-	}
-}
-
-func (w *watcher) status(name string) presence.Status {
-	if s, ok := w.catalogue.Find(name); ok {
-		return s
-	}
-	return presence.Status{Name: name, Kind: presence.KindCustom}
+	h.chosen, h.shows = h.catalogue[0], h.catalogue[0]
+	s := w.byID[who.ID]
+	s.phones = append(s.phones, h)
+	w.byPhone[[2]string{h.pbx, h.user}] = s
 }
 
 func (w *watcher) phase(text string) {
@@ -150,32 +141,34 @@ func (w *watcher) teamsChanged(c graphsim.Change) {
 		w.teams++
 	}
 	s.organic, s.lastDo, s.doing = organic, now, c.Cause
-	w.closeDue(s, now)
-	want := w.policy.ForPBX("main", w.catalogue, policy.TeamsState{Pair: organic}).Status
-	if !want.Same(s.want) || want.IsZero() != s.want.IsZero() {
-		s.want, s.wantFrom = want, now
-		w.openDue(s, now)
+	for _, h := range s.phones {
+		w.closeDue(s, h, now)
+		want := w.policy.ForPBX(h.pbx, h.catalogue, policy.TeamsState{Pair: organic}).Status
+		if !want.Same(h.want) || want.IsZero() != h.want.IsZero() {
+			h.want, h.wantFrom = want, now
+			w.openDue(s, h, now)
+		}
 	}
 }
 
 // openDue expects the effect of a change in Teams on the phone, where nothing stands against it.
-func (w *watcher) openDue(s *subject, now time.Time) {
-	s.due = presence.Status{}
-	want := w.policy.ForPBX("main", w.catalogue, policy.TeamsState{Pair: s.organic})
-	if want.IsZero() || !s.shows.Same(s.chosen) || policy.OfClass(want.Class) <= policy.OfKind(s.chosen.Kind) {
+func (w *watcher) openDue(s *subject, h *handset, now time.Time) {
+	h.due = presence.Status{}
+	want := w.policy.ForPBX(h.pbx, h.catalogue, policy.TeamsState{Pair: s.organic})
+	if want.IsZero() || !h.shows.Same(h.chosen) || policy.OfClass(want.Class) <= policy.OfKind(h.chosen.Kind) {
 		return
 	}
-	s.due, s.dueSince = want.Status, now
+	h.due, h.dueSince = want.Status, now
 }
 
 // closeDue counts a change as lost that stood undisturbed for longer than the bridge may take, and never had its
 // effect.
-func (w *watcher) closeDue(s *subject, now time.Time) {
-	if !s.due.IsZero() && now.Sub(s.dueSince) > w.patience() {
-		w.lost = append(w.lost, fmt.Sprintf("%s: %s in Teams at %s never showed on the phone as %s", s.person.Mail, s.organic,
-			s.dueSince.Format("15:04:05"), s.due))
+func (w *watcher) closeDue(s *subject, h *handset, now time.Time) {
+	if !h.due.IsZero() && now.Sub(h.dueSince) > w.patience() {
+		w.lost = append(w.lost, fmt.Sprintf("%s: %s in Teams at %s never showed on %s as %s", s.person.Mail, s.organic,
+			h.dueSince.Format("15:04:05"), h.pbx, h.due))
 	}
-	s.due = presence.Status{}
+	h.due = presence.Status{}
 }
 
 // patience is the longest that an effect may take: a push that was lost is found by the sweep; with faults a write
@@ -187,31 +180,33 @@ func (w *watcher) patience() time.Duration {
 	return 2*sweepInterval + 150*time.Second
 }
 
-// phoneChanged hears of a change on the PBX.
-func (w *watcher) phoneChanged(c pbxsim.Change) {
+// phoneChanged hears of a change on a PBX.
+func (w *watcher) phoneChanged(pbx string, c phoneChange) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	s := w.byPhone[c.User]
+	s := w.byPhone[[2]string{pbx, c.User}]
 	if s == nil {
 		return
 	}
-	now := time.Now()
+	h, now := s.on(pbx), time.Now()
 	w.last = now
-	s.shows = w.status(c.After.Status)
-	if strings.HasPrefix(c.By, "api:") {
-		if s.shows.Same(s.due) {
-			s.due = presence.Status{}
+	h.shows = h.status(c.After.Status)
+	if c.By != "user" && c.By != "line" {
+		if h.shows.Same(h.due) {
+			h.due = presence.Status{}
 		}
-		w.tell(fmt.Sprintf("%-16s Teams: %-28s ->  phone shows %-26s %s", s.person.Name, s.doing, c.After.Status, after(now, s.lastDo)))
+		w.tell(fmt.Sprintf("%-16s Teams: %-28s ->  %s shows %-26s %s", s.person.Name, s.doing, pbx, c.After.Status, after(now, s.lastDo)))
 		return
 	}
 	if w.counting {
 		w.phones++
 	}
-	w.closeDue(s, now) // whatever a person does now may stand against it
+	for _, h := range s.phones {
+		w.closeDue(s, h, now) // whatever a person does now may stand against it
+	}
 	s.lastDo = now
 	if c.By == "user" && c.Before.Status != c.After.Status {
-		s.chosen, s.picked, s.doing = s.shows, now, "picks "+c.After.Status
+		h.chosen, h.picked, s.doing = h.shows, now, "picks "+c.After.Status
 		return
 	}
 	if c.Before.Line != c.After.Line {
