@@ -148,11 +148,7 @@ groups:
 }
 
 func TestParseErrorsNameLineFieldAndRemedy(t *testing.T) {
-	pad := strings.Repeat("\n", 11) // the section begins on line 12 of its file
-	for name, tt := range map[string]struct {
-		src  string
-		want []string
-	}{
+	expectMistakes(t, map[string]mistake{
 		"unknown preset": {"  preset: avaya\n", []string{"line 12: preset:", `"avaya"`, "3cx, micollab, sip"}},
 		"unknown key":    {"  preset: sip\n  prset: sip\n", []string{"line 13:", `"prset"`, "teams_to_pbx"}},
 		"unknown key of a rule": {
@@ -179,10 +175,45 @@ func TestParseErrorsNameLineFieldAndRemedy(t *testing.T) {
 			"  pbx_to_teams:\n    - set: {presence: Away}\n    - when: {line: in-call}\n      set: {presence: Busy/InAMeeting}\n",
 			[]string{"line 15: pbx_to_teams[1].set.presence:", `"Busy/InAMeeting"`, "Busy/InAConferenceCall", "DoNotDisturb/Presenting"},
 		},
-		"no presence":   {"  pbx_to_teams:\n    - when: {line: in-call}\n", []string{"line 13: pbx_to_teams[0].set:", "Busy/InACall", "or message"}},
-		"no status":     {"  teams_to_pbx:\n    - when: {activity: InACall}\n", []string{"line 13: teams_to_pbx[0].set:", "status_kind"}},
-		"blank status":  {"  teams_to_pbx:\n    - set: {status: '  '}\n", []string{"line 13: teams_to_pbx[0].set:", "status_kind"}},
-		"unknown class": {"  teams_to_pbx:\n    - set: {status: X}\n      class: urgent\n", []string{"line 14: teams_to_pbx[0].class:", `"urgent"`, "call, dnd, busy, away"}},
+		"no presence":      {"  pbx_to_teams:\n    - when: {line: in-call}\n", []string{"line 13: pbx_to_teams[0].set:", "Busy/InACall", "or message"}},
+		"no status":        {"  teams_to_pbx:\n    - when: {activity: InACall}\n", []string{"line 13: teams_to_pbx[0].set:", "status_kind"}},
+		"blank status":     {"  teams_to_pbx:\n    - set: {status: '  '}\n", []string{"line 13: teams_to_pbx[0].set:", "status_kind"}},
+		"unknown class":    {"  teams_to_pbx:\n    - set: {status: X}\n      class: urgent\n", []string{"line 14: teams_to_pbx[0].class:", `"urgent"`, "call, dnd, busy, away"}},
+		"mapping for word": {"  teams_to_pbx:\n    - when: {activity: {a: b}}\n      set: {status: X}\n", []string{"line 13:", "a word or a list of words"}},
+		"list in a list":   {"  pbx_to_teams:\n    - when: {line: [[in-call]]}\n      set: {presence: Away}\n", []string{"line 13:", "a word or a list of words"}},
+		"null in a list":   {"  pbx_to_teams:\n    - when: {line: [in-call, null]}\n      set: {presence: Away}\n", []string{"line 13:", "a word or a list of words"}},
+		"list for word":    {"  preset: [sip]\n", []string{"line 12:", "a word is wanted"}},
+		"rules no list":    {"  teams_to_pbx: {a: b}\n", []string{"line 12:"}},
+		"no mapping":       {"  - preset\n", []string{"line 12:"}},
+		"twice":            {"  preset: sip\n  preset: 3cx\n", []string{"line 13:", "already defined"}},
+		"two documents":    {"preset: sip\n---\npreset: 3cx\n", []string{"line 14:", "second document"}},
+		"no yaml":          {"  preset: {sip\n", []string{"line "}},
+	})
+}
+
+// mistake is a section of a configuration, and parts of what is said about it.
+type mistake struct {
+	src  string
+	want []string
+}
+
+func expectMistakes(t *testing.T, mistakes map[string]mistake) {
+	t.Helper()
+	pad := strings.Repeat("\n", 11) // the section begins on line 12 of its file
+	for name, tt := range mistakes {
+		p, err := Parse([]byte(pad + tt.src))
+		require.Error(t, err, name)
+		assert.Nil(t, p, name)
+		for _, part := range tt.want {
+			assert.ErrorContains(t, err, part, name)
+		}
+		assert.NotContains(t, err.Error(), "of the policy", name)
+		assert.NotContains(t, err.Error(), "yamlPolicy", name)
+	}
+}
+
+func TestParseErrorsOfDirectionsMessagesAndGroups(t *testing.T) {
+	expectMistakes(t, map[string]mistake{
 		"a phone's word towards the phone": {
 			"  teams_to_pbx:\n    - when: {line: in-call}\n      set: {status: X}\n",
 			[]string{"line 13: teams_to_pbx[0].when.line:", "pbx_to_teams", "use availability"},
@@ -259,25 +290,7 @@ func TestParseErrorsNameLineFieldAndRemedy(t *testing.T) {
 			[]string{"line 16: groups[0].teams_to_pbx[1].when.line:"},
 		},
 		"an unknown key of a group": {"  groups:\n    - {group: X, optout: both}\n", []string{"line 13:", `"optout"`, "opt_out"}},
-		"mapping for word":          {"  teams_to_pbx:\n    - when: {activity: {a: b}}\n      set: {status: X}\n", []string{"line 13:", "a word or a list of words"}},
-		"list in a list":            {"  pbx_to_teams:\n    - when: {line: [[in-call]]}\n      set: {presence: Away}\n", []string{"line 13:", "a word or a list of words"}},
-		"null in a list":            {"  pbx_to_teams:\n    - when: {line: [in-call, null]}\n      set: {presence: Away}\n", []string{"line 13:", "a word or a list of words"}},
-		"list for word":             {"  preset: [sip]\n", []string{"line 12:", "a word is wanted"}},
-		"rules no list":             {"  teams_to_pbx: {a: b}\n", []string{"line 12:"}},
-		"no mapping":                {"  - preset\n", []string{"line 12:"}},
-		"twice":                     {"  preset: sip\n  preset: 3cx\n", []string{"line 13:", "already defined"}},
-		"two documents":             {"preset: sip\n---\npreset: 3cx\n", []string{"line 14:", "second document"}},
-		"no yaml":                   {"  preset: {sip\n", []string{"line "}},
-	} {
-		p, err := Parse([]byte(pad + tt.src))
-		require.Error(t, err, name)
-		assert.Nil(t, p, name)
-		for _, part := range tt.want {
-			assert.ErrorContains(t, err, part, name)
-		}
-		assert.NotContains(t, err.Error(), "of the policy", name)
-		assert.NotContains(t, err.Error(), "yamlPolicy", name)
-	}
+	})
 }
 
 func TestParseReportsAllWrongRulesAtOnce(t *testing.T) {

@@ -220,3 +220,42 @@ func TestPresetsAreSeparate(t *testing.T) {
 	Presets()["sip"].TeamsToPBX[0].When.Activity[0] = "changed"
 	assert.Equal(t, presence.InACall, Presets()["sip"].TeamsToPBX[0].When.Activity[0])
 }
+
+// An account without a policy has the presets of its PBXs' types, each PBX its own.
+func TestTheDefaultFollowsTheTypes(t *testing.T) {
+	call := TeamsState{Pair: presence.ParsePairString("Busy/InACall")}
+	one := Default(map[string]string{"main": "sip"})
+	assert.Equal(t, Presets()["sip"].TeamsToPBX, one.TeamsToPBX)
+	assert.Equal(t, "sip", one.Preset)
+	several := Default(map[string]string{"old": "3cx", "new": "micollab", "phones": "SIP", "other": "telegraph"})
+	for pbx, status := range map[string]string{"old": "Away", "new": "In a call", "phones": "on-the-phone", "other": "In a call"} {
+		assert.Equal(t, status, several.ForPBX(pbx, nil, call).Status.Name, pbx)
+	}
+	assert.True(t, several.ForPBX("stranger", nil, call).IsZero())
+	assert.Empty(t, several.Check(Site{PBX: map[string]Catalogue{"old": nil, "new": nil, "phones": nil, "other": nil}}))
+	assert.Equal(t, "Busy/InACall", several.ForTeams([]Endpoint{{ID: presence.EndpointID{PBX: "old"}, Line: presence.LineInCall}}).Pair.String())
+	assert.Equal(t, "micollab", Default(nil).Preset)
+}
+
+func TestParseFile(t *testing.T) {
+	for name, src := range map[string]string{
+		"bare":             "\n\nteams_to_pbx:\n  - {set: {status: X}}\n",
+		"under its key":    "# a comment\npolicy:\n\n  teams_to_pbx: [{set: {status: X}}]\n",
+		"flow":             "# the policy\n\n\npolicy: {teams_to_pbx: [{set: {status: X}}]}\n",
+		"with a mark":      "\ufeff\n\n\nteams_to_pbx: [{set: {status: X}}]\n",
+		"a document begun": "---\npolicy:\n\n  teams_to_pbx: [{set: {status: X}}]\n",
+	} {
+		p, err := ParseFile([]byte(src))
+		if assert.NoError(t, err, name) && assert.Len(t, p.TeamsToPBX, 1, name) {
+			assert.Equal(t, 4, p.TeamsToPBX[0].Line, name)
+		}
+	}
+	for _, src := range []string{"policy:\n  preset: none\n", "policy: [x]", "policy", "policies:\n  preset: sip\n", "policy: {preset: sip}\npreset: sip\n", "{"} {
+		_, err := ParseFile([]byte(src))
+		assert.Error(t, err, src)
+	}
+	p, err := ParseFile([]byte("policy:\n"))
+	assert.NoError(t, err)
+	assert.NotNil(t, p)
+	assert.Equal(t, "no rule", p.Where("f", 0, ""))
+}

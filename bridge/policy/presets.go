@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"presencebridge/bridge/presence"
 )
@@ -91,4 +92,44 @@ func pbxRules(dnd presence.Kind) []PBXRule {
 			},
 		},
 	}
+}
+
+// PresetFor is the preset that suits a type of PBX. A type without one of its own has micollab's, whose statuses are
+// found by their kind where a site calls them differently.
+func PresetFor(pbxType string) string {
+	switch strings.ToLower(pbxType) {
+	case "3cx", "threecx":
+		return "3cx"
+	case "sip":
+		return "sip"
+	default:
+		return "micollab"
+	}
+}
+
+// Default is the policy of an account that has none of its own, given the type of each PBX by its name: the preset of
+// that type, each PBX its own.
+func Default(types map[string]string) *Policy {
+	names := map[string][]string{} // of PBXs, by preset
+	for pbx, kind := range types {
+		names[PresetFor(kind)] = append(names[PresetFor(kind)], pbx)
+	}
+	used := slices.Sorted(maps.Keys(names))
+	if len(used) == 0 {
+		used = []string{PresetFor("")}
+	}
+	p := Presets()[used[0]]
+	if len(used) > 1 {
+		p.Preset, p.TeamsToPBX = strings.Join(used, ", "), nil
+		for _, preset := range used {
+			slices.Sort(names[preset])
+			for _, r := range Presets()[preset].TeamsToPBX {
+				r.When.PBX = names[preset]
+				p.TeamsToPBX = append(p.TeamsToPBX, r)
+			}
+		}
+		setPaths("", p.TeamsToPBX, p.PBXToTeams) // the way back is the same in all of them
+	}
+	p.resolver = newResolver(&p)
+	return &p
 }

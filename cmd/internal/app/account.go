@@ -16,7 +16,6 @@ import (
 	"presencebridge/bridge/bus"
 	"presencebridge/bridge/directory"
 	dirwire "presencebridge/bridge/directory/wire"
-	"presencebridge/bridge/policy"
 	"presencebridge/bridge/teams"
 	"presencebridge/cmd/internal/config"
 	"presencebridge/cmd/internal/connect"
@@ -98,7 +97,7 @@ func (a *account) buildGraph() error {
 }
 
 func (a *account) buildEngine() error {
-	pol, err := accountPolicy(a.cfg)
+	pol, err := a.cfg.ParsePolicy()
 	if err != nil {
 		return err
 	}
@@ -143,18 +142,6 @@ func (a *account) buildEngine() error {
 
 // literal keeps a configured 0, which means none, apart from the engine's zero value, which means its default.
 func literal(d time.Duration) time.Duration { return max(d, time.Nanosecond) }
-
-// accountPolicy is the configured policy, or the preset of the first PBX's type.
-func accountPolicy(cfg *config.Account) (*policy.Policy, error) {
-	if len(cfg.Policy.YAML) > 0 {
-		return policy.Parse(cfg.Policy.YAML)
-	}
-	preset := "micollab"
-	if len(cfg.PBX) > 0 {
-		preset = cfg.PBX[0].Type
-	}
-	return policy.Parse([]byte("preset: " + preset))
-}
 
 func (a *account) buildMonitors() error {
 	var err error

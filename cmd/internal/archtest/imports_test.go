@@ -113,6 +113,7 @@ func layers() []struct{ from, to []string } {
 		{[]string{"bridge/presence"}, nil},
 		{[]string{"bridge"}, []string{"bridge/policy", "bridge/pbx"}},
 		{[]string{"bridge/policy", "bridge/pbx"}, nil},
+		{[]string{"bridge/policy/cases"}, []string{"bridge/policy"}},
 		{[]string{"bridge/explore"}, []string{"bridge", "bridge/policy", "bridge/pbx"}},
 		{[]string{"bridge/explain"}, []string{"bridge"}},
 		{[]string{"bridge/scenario"}, nil},

@@ -140,16 +140,6 @@ pbx_to_teams:
 	require.Equal(t, Skipped, checkStatuses(&tenant{policy: none, pbxs: phones()})[0].Result, "nothing is set there")
 }
 
-func TestPolicyOfAnAccount(t *testing.T) {
-	for _, a := range []config.Account{{}, {PBX: []config.PBX{{Type: "micollab"}}}, {Policy: config.Policy{YAML: []byte("preset: 3cx")}}} {
-		p, err := policyOf(&a)
-		require.NoError(t, err)
-		require.NotEmpty(t, p.Preset)
-	}
-	_, err := policyOf(&config.Account{Policy: config.Policy{YAML: []byte("preset: none")}})
-	require.Error(t, err)
-}
-
 // TestNothingIsLeftBehind: least of all the mark of a clean stop, after which the bridge would trust what a crash left.
 func TestNothingIsLeftBehind(t *testing.T) {
 	w := newWorld(t)

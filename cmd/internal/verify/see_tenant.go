@@ -75,7 +75,7 @@ type phone struct {
 // lookAtTenant looks at everything of an account. What does not depend on one another is looked at at once.
 func lookAtTenant(ctx context.Context, s *site, a *config.Account) *tenant {
 	t := &tenant{site: s, cfg: a}
-	t.policy, t.policyErr = policyOf(a)
+	t.policy, t.policyErr = a.ParsePolicy()
 	var looking sync.WaitGroup
 	looking.Go(func() { t.lookAtGraph(ctx) })
 	for i := range a.PBX {
@@ -87,18 +87,6 @@ func lookAtTenant(ctx context.Context, s *site, a *config.Account) *tenant {
 	looking.Go(func() { t.handshakes = shakeHands(ctx, s, a.Name) })
 	looking.Wait()
 	return t
-}
-
-// policyOf is the policy that the bridge makes of the configuration.
-func policyOf(a *config.Account) (*policy.Policy, error) {
-	if len(a.Policy.YAML) > 0 {
-		return policy.Parse(a.Policy.YAML)
-	}
-	preset := "micollab"
-	if len(a.PBX) > 0 {
-		preset = a.PBX[0].Type
-	}
-	return policy.Parse([]byte("preset: " + preset))
 }
 
 func newGraph(a *config.Account, s *site) (*graph.Client, error) {
