@@ -200,7 +200,7 @@ func (a *account) buildDirectory() error {
 	if err != nil {
 		return err
 	}
-	pol, err := accountPolicy(a.cfg)
+	pol, err := a.cfg.ParsePolicy()
 	if err != nil {
 		return err
 	}

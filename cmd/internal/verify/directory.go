@@ -42,7 +42,7 @@ func BridgeRuns(ctx context.Context, cfg *config.Config) bool {
 func Directory(ctx context.Context, opts Options, a *config.Account) (*directory.Report, error) {
 	opts = opts.withDefaults()
 	t := &tenant{site: &site{opts: opts, cfg: opts.Config, now: opts.Now()}, cfg: a}
-	if t.policy, t.policyErr = policyOf(a); t.policyErr != nil {
+	if t.policy, t.policyErr = a.ParsePolicy(); t.policyErr != nil {
 		return nil, t.policyErr
 	}
 	var looking sync.WaitGroup
