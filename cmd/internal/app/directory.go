@@ -34,7 +34,8 @@ type directoryLoop struct {
 	report *directory.Report              // of it; nil until somebody asks
 
 	roster    *roster.Roster // owned by run, as all below
-	optOuts   []string       // groups that must be known before anybody is bridged
+	policy    *policy.Policy
+	optOuts   []string // groups that must be known before anybody is bridged
 	last      []directory.Member
 	overrides []directory.Override // that were read last
 	complaint string               // about the overrides, said once
@@ -51,6 +52,7 @@ func newDirectoryLoop(a *account, keeper *directory.Keeper, pol *policy.Policy) 
 	d := &directoryLoop{
 		a: a, keeper: keeper, wake: make(chan struct{}, 1), phones: map[string][]pbx.User{}, exts: map[presence.EndpointID]string{},
 		roster: roster.New(roster.Config{Graph: a.graph, Groups: pol.GroupNames(), Log: a.log}),
+		policy: pol,
 	}
 	for i := range pol.Groups {
 		if pol.Groups[i].OptOut != 0 {
@@ -252,9 +254,11 @@ func (d *directoryLoop) apply(ctx context.Context, ms []directory.Member, people
 			ID: m.ID, UPN: m.UPN, Mail: m.Mail, Name: m.Name, Endpoints: m.Endpoints, Excluded: m.Excluded,
 			Groups: m.Groups, OptOut: d.a.cfg.OptOut(m.UPN, m.Mail),
 		})
-		watched = append(watched, monitors.Member{
-			ID: m.ID, Matched: len(m.Endpoints) > 0, Excluded: m.Excluded, Reason: m.Reason.Text(),
-		})
+		w := monitors.Member{ID: m.ID, Matched: len(m.Endpoints) > 0, Excluded: m.Excluded, Reason: m.Reason.Text()}
+		if optOut := d.a.cfg.OptOut(m.UPN, m.Mail); !w.Excluded && d.policy.For(m.Groups, optOut).OptOut == presence.BothDirections {
+			w.Excluded, w.Reason = true, "opted out by a group of the policy"
+		}
+		watched = append(watched, w)
 	}
 	for i := range people {
 		watched = append(watched, monitors.Member{ID: people[i].ID, Reason: people[i].Reason.Text()})

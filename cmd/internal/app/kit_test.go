@@ -2,6 +2,7 @@ package app
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -41,6 +42,7 @@ type site struct {
 	extra string   // more lines of the account's configuration
 	sweep string   // how often everybody is read
 	front *front   // a proxy before the tenant, nil if none
+	rules string   // the account's policy; empty: the preset
 }
 
 // newSite starts a tenant of people with phones.
@@ -178,9 +180,9 @@ func (s *site) yaml(t *testing.T, dir string) string {
     teams: {settle: 500ms}
     hold_down: 200ms
     write_grace: 1s
-    policy: {preset: micollab}
+    policy: %s
 %s`, s.name, s.graph.TenantID, s.graph.ClientID, write("secret", s.graph.ClientSecret), login, graph,
-		write("ca.pem", ca), s.monitor(), s.pbx.URL(), write("token", s.pbx.Token()), s.sweep, s.extra)
+		write("ca.pem", ca), s.monitor(), s.pbx.URL(), write("token", s.pbx.Token()), s.sweep, cmp.Or(s.rules, "{preset: micollab}"), s.extra)
 }
 
 func writeFile(t *testing.T, dir, name, content string) string {
