@@ -77,7 +77,7 @@ func newPlan(cfg *config.Config, a *config.Account) (plan, error) {
 	}
 	p := plan{
 		Account: a.Name, Tenant: a.Graph.TenantID, ClientID: a.Graph.ClientID, Name: "presence-bridge " + a.Name,
-		Graph: cloud.Graph, GraphAppID: GraphAppID, Application: ApplicationPermissions(),
+		Graph: cloud.Graph, GraphAppID: GraphAppID, Application: ApplicationPermissions(NamesGroups(a)),
 		SecretFile: a.Graph.ClientSecretFile, CertificateFile: a.Graph.CertificateFile, Subscriptions: cloud.Subscriptions,
 	}
 	p.AzureCloud, p.MgEnvironment = clouds(cloud.Cloud)

@@ -60,7 +60,7 @@ func TestGolden(t *testing.T) {
 				for line := range strings.SplitSeq(got, "\n") {
 					require.Equal(t, strings.TrimRight(line, " "), line, "space at the end")
 				}
-				for _, p := range ApplicationPermissions() {
+				for _, p := range ApplicationPermissions(false) {
 					require.Contains(t, got, p.ID)
 				}
 			})
@@ -225,4 +225,15 @@ func TestDelegatedPermissionsAreWhatIsAskedFor(t *testing.T) {
 		listed = append(listed, p.Name)
 	}
 	require.ElementsMatch(t, asked, listed)
+}
+
+func TestGroupsOfThePolicyNeedAPermission(t *testing.T) {
+	for _, format := range Formats() {
+		require.NotContains(t, printed(t, format), "GroupMember.Read.All")
+		text := printed(t, format, func(cfg *config.Config) {
+			cfg.Accounts[0].Policy.YAML = []byte("{preset: micollab, groups: [{group: Works council, opt_out: both}]}")
+		})
+		require.Contains(t, text, "GroupMember.Read.All")
+		require.Contains(t, text, "98830695-27a2-44f7-8c18-0c3ebc9698f6")
+	}
 }

@@ -3,6 +3,11 @@
 // run, and write them to files there.
 package setup
 
+import (
+	"presencebridge/bridge/policy"
+	"presencebridge/cmd/internal/config"
+)
+
 // GraphAppID is Microsoft Graph's own application id, the same in every tenant and cloud.
 const GraphAppID = "00000003-0000-0000-c000-000000000000"
 
@@ -15,13 +20,29 @@ type Permission struct {
 	Purpose  string // what the bridge needs it for
 }
 
-// ApplicationPermissions are what the bridge itself is allowed, whoever is signed in. All need an administrator's consent.
-func ApplicationPermissions() []Permission {
-	return []Permission{
+// ApplicationPermissions are what the bridge itself is allowed, whoever is signed in; groups tells whether the policy
+// names any. All need an administrator's consent.
+func ApplicationPermissions(groups bool) []Permission {
+	list := []Permission{
 		{Name: "Presence.ReadWrite.All", ID: "83cded22-8297-4ff6-a7fa-e97e9545a259", Purpose: "read everybody's presence, and set the bridge's own presence session"},
 		{Name: "User.Read.All", ID: "df021288-bdef-4463-88db-98f22de89214", Purpose: "list the people, to match them with the users of the PBX"},
 		{Name: "Application.Read.All", ID: "9a5d68dd-52b0-4cc2-bd40-abcf44ac3a30", Optional: true, Purpose: "tell weeks ahead when the client secret ends"},
 	}
+	if groups {
+		list = append(list, Permission{
+			Name: "GroupMember.Read.All", ID: "98830695-27a2-44f7-8c18-0c3ebc9698f6", Purpose: "know who is in the groups that the policy names",
+		})
+	}
+	return list
+}
+
+// NamesGroups tells whether the account's policy names groups. A policy that cannot be read names none.
+func NamesGroups(a *config.Account) bool {
+	if len(a.Policy.YAML) == 0 {
+		return false
+	}
+	p, err := policy.Parse(a.Policy.YAML)
+	return err == nil && len(p.GroupNames()) > 0
 }
 
 // DelegatedPermissions are what monitors sign in with.

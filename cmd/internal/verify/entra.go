@@ -127,7 +127,7 @@ func tokenRemedy(err error) string {
 func checkPermissions(t *tenant) []Check {
 	const name = "permission"
 	var out []Check
-	for _, p := range setup.ApplicationPermissions() {
+	for _, p := range setup.ApplicationPermissions(setup.NamesGroups(t.cfg)) {
 		switch {
 		case t.tokenErr != nil:
 			out = append(out, skipped(name, p.Name, "there is no app token to read it from"))
@@ -174,7 +174,7 @@ func checkConsent(t *tenant) []Check {
 		return []Check{failed(name, "", remedy, "the app token carries no application permission at all")}
 	}
 	byID := map[string]string{}
-	for _, p := range setup.ApplicationPermissions() {
+	for _, p := range setup.ApplicationPermissions(true) {
 		byID[p.ID] = p.Name
 	}
 	var waiting []string

@@ -174,7 +174,7 @@ func siteChecks() []func(*site) []Check {
 func tenantChecks() []func(*tenant) []Check {
 	return []func(*tenant) []Check{
 		checkEndpoints, checkClock, checkToken, checkPermissions, checkConsent, checkCredential, checkRedirect,
-		checkMonitors, checkCapacity, checkReceiver, checkGraphReach, checkPBXs, checkStatuses, checkPolicy,
+		checkMonitors, checkGroups, checkCapacity, checkReceiver, checkGraphReach, checkPBXs, checkStatuses, checkPolicy,
 	}
 }
 
