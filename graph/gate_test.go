@@ -16,7 +16,7 @@ func testGates(t *testing.T, b Budgets) [classCount]*gate {
 	t.Helper()
 	b, err := b.withDefaults(CloudGlobal)
 	require.NoError(t, err)
-	m, err := newMetrics(nil, "contoso")
+	m, err := newMetrics(nil, "contoso", "1")
 	require.NoError(t, err)
 	return newGates(b, m)
 }
@@ -216,7 +216,7 @@ func TestGateProperty(t *testing.T) {
 
 // through sends the arrivals through a gate of three lanes.
 func through(t *testing.T, b Budget, burst float64, arrivals []arrival) (all []passage, left int) {
-	m, err := newMetrics(nil, "x")
+	m, err := newMetrics(nil, "x", "1")
 	require.NoError(t, err)
 	g := newGate(b, burst, []float64{1, .6, .2}, m.gate(classRead))
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

@@ -2,8 +2,8 @@
 // budgets, retries, typed errors, and the few calls that the bridge needs. It speaks Graph's words
 // and knows no rule about what follows from a presence.
 //
-// One [Client] serves one account, which is one application in one tenant. Budgets are Graph's, per
-// application and tenant, so there must be one Client per account in the whole installation.
+// One [Client] serves one application in one tenant. Budgets are Graph's, per application and tenant, so there must be
+// one Client for each in the whole installation.
 //
 // Every request passes one door (send in door.go). It waits for the class's budget, adds the token,
 // bounds the time of the attempt, and decides whether it is tried again. What may be tried again
@@ -34,6 +34,8 @@ import (
 type Config struct {
 	// Account is the name of the account in logs and metrics.
 	Account string
+	// Application tells the account's applications apart in metrics, where it has several. Default "1".
+	Application string
 	// TenantID is the tenant's id (a GUID) or one of its domains. Required.
 	TenantID string
 	// ClientID is the application's id. It is the session id of setPresence as well. Required.
@@ -123,7 +125,7 @@ func New(cfg Config) (*Client, error) {
 		return nil, err
 	}
 	c.guard()
-	if c.metrics, err = newMetrics(cfg.Metrics, cfg.Account); err != nil {
+	if c.metrics, err = newMetrics(cfg.Metrics, cfg.Account, first(cfg.Application, "1")); err != nil {
 		return nil, err
 	}
 	if err := c.newAdapter(); err != nil {

@@ -41,6 +41,7 @@ type identity struct {
 	secret      func() (string, error)
 	certificate func() ([]byte, error)
 	password    func() (string, error)
+	own         func() (Own, error) // see [Client.As]
 }
 
 // proof is an identity as it was read: a secret, or a certificate with its key.
@@ -53,6 +54,9 @@ type proof struct {
 
 // read reads the identity. Errors say which key of the configuration is meant and hold nothing of its content.
 func (i identity) read() (proof, error) {
+	if p, own, err := i.ownProof(); own || err != nil {
+		return p, err
+	}
 	if i.certificate == nil {
 		secret, err := i.secret()
 		if err != nil {

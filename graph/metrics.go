@@ -8,7 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metrics are the client's, with the account filled in.
+// metrics are the client's, with account and application filled in.
 type metrics struct {
 	requests  *prometheus.CounterVec // class, op, outcome
 	throttles *prometheus.CounterVec // class
@@ -23,9 +23,9 @@ type metrics struct {
 
 const metricPrefix = "presence_bridge_graph_"
 
-// newMetrics registers the metrics, or finds them where another account's client has done so.
-func newMetrics(r prometheus.Registerer, account string) (*metrics, error) {
-	reg := &registry{r: r, account: prometheus.Labels{"account": account}}
+// newMetrics registers the metrics, or finds them where another client has done so.
+func newMetrics(r prometheus.Registerer, account, application string) (*metrics, error) {
+	reg := &registry{r: r, who: prometheus.Labels{"account": account, "application": application}}
 	m := &metrics{
 		requests:  reg.counter("requests_total", "Attempts sent to Graph, by outcome: ok or the kind of failure.", "class", "op", "outcome"),
 		throttles: reg.counter("throttled_total", "Answers 429 of Graph.", "class"),
@@ -42,24 +42,24 @@ func newMetrics(r prometheus.Registerer, account string) (*metrics, error) {
 
 // registry registers, and remembers the first error.
 type registry struct {
-	r       prometheus.Registerer
-	account prometheus.Labels
-	err     error
+	r   prometheus.Registerer
+	who prometheus.Labels
+	err error
 }
 
 func (r *registry) counter(name, help string, labels ...string) *prometheus.CounterVec {
-	v := prometheus.NewCounterVec(prometheus.CounterOpts{Name: metricPrefix + name, Help: help}, append([]string{"account"}, labels...))
-	return register(r, v).MustCurryWith(r.account)
+	v := prometheus.NewCounterVec(prometheus.CounterOpts{Name: metricPrefix + name, Help: help}, append([]string{"account", "application"}, labels...))
+	return register(r, v).MustCurryWith(r.who)
 }
 
 func (r *registry) gauge(name, help string, labels ...string) *prometheus.GaugeVec {
-	v := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: metricPrefix + name, Help: help}, append([]string{"account"}, labels...))
-	return register(r, v).MustCurryWith(r.account)
+	v := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: metricPrefix + name, Help: help}, append([]string{"account", "application"}, labels...))
+	return register(r, v).MustCurryWith(r.who)
 }
 
 func (r *registry) histogram(name, help string, buckets []float64, labels ...string) prometheus.ObserverVec {
-	v := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: metricPrefix + name, Help: help, Buckets: buckets}, append([]string{"account"}, labels...))
-	return register(r, v).MustCurryWith(r.account)
+	v := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: metricPrefix + name, Help: help, Buckets: buckets}, append([]string{"account", "application"}, labels...))
+	return register(r, v).MustCurryWith(r.who)
 }
 
 // register registers a collector or returns the one that is registered under its name.

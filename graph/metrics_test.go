@@ -25,16 +25,16 @@ func TestMetrics(t *testing.T) {
 		require.NoError(t, testutil.GatherAndCompare(reg, strings.NewReader(`
 # HELP presence_bridge_graph_requests_total Attempts sent to Graph, by outcome: ok or the kind of failure.
 # TYPE presence_bridge_graph_requests_total counter
-presence_bridge_graph_requests_total{account="contoso",class="write",op="set presence",outcome="ok"} 1
-presence_bridge_graph_requests_total{account="contoso",class="write",op="set presence",outcome="throttled"} 1
-presence_bridge_graph_requests_total{account="fabrikam",class="write",op="clear presence",outcome="transient"} 1
+presence_bridge_graph_requests_total{account="contoso",application="1",class="write",op="set presence",outcome="ok"} 1
+presence_bridge_graph_requests_total{account="contoso",application="1",class="write",op="set presence",outcome="throttled"} 1
+presence_bridge_graph_requests_total{account="fabrikam",application="1",class="write",op="clear presence",outcome="transient"} 1
 # HELP presence_bridge_graph_throttled_total Answers 429 of Graph.
 # TYPE presence_bridge_graph_throttled_total counter
-presence_bridge_graph_throttled_total{account="contoso",class="write"} 1
+presence_bridge_graph_throttled_total{account="contoso",application="1",class="write"} 1
 # HELP presence_bridge_graph_tokens_total Access tokens asked for at the login endpoint, by identity (app or delegated) and outcome.
 # TYPE presence_bridge_graph_tokens_total counter
-presence_bridge_graph_tokens_total{account="contoso",identity="app",outcome="ok"} 1
-presence_bridge_graph_tokens_total{account="fabrikam",identity="app",outcome="ok"} 1
+presence_bridge_graph_tokens_total{account="contoso",application="1",identity="app",outcome="ok"} 1
+presence_bridge_graph_tokens_total{account="fabrikam",application="1",identity="app",outcome="ok"} 1
 `), "presence_bridge_graph_requests_total", "presence_bridge_graph_throttled_total", "presence_bridge_graph_tokens_total"))
 		names, err := reg.Gather()
 		require.NoError(t, err)
@@ -59,7 +59,7 @@ func TestMetricsThatClash(t *testing.T) {
 func TestBudgetStateIsShown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		reg := prometheus.NewRegistry()
-		m, err := newMetrics(reg, "contoso")
+		m, err := newMetrics(reg, "contoso", "1")
 		require.NoError(t, err)
 		g := newGates(DefaultBudgets(CloudGlobal), m)[classWrite]
 		for range 20 {

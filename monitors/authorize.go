@@ -22,6 +22,7 @@ const (
 type Flow struct {
 	ID              string    `json:"id"`
 	UPN             string    `json:"upn"`
+	ClientID        string    `json:"client_id"` // the application that is signed in for
 	Method          Method    `json:"method"`
 	State           FlowState `json:"state"`
 	Text            string    `json:"text"`
@@ -49,6 +50,7 @@ const (
 // flow is an authorisation under way or ended. Its fields are under Manager.mu.
 type flow struct {
 	Flow
+	mo      *monitor
 	started time.Time
 	cancel  context.CancelCauseFunc
 	done    chan struct{} // closed when State is no longer pending
@@ -68,13 +70,18 @@ var ErrNoSubscriptions = errors.New("monitors: this cloud has no presence subscr
 var ErrMethod = errors.New("monitors: this method is not available")
 
 // Authorize starts the sign-in of a monitor and returns what to show to the person who signs in; no method is
-// the device code. How it goes on is asked with [Manager.Authorization] or [Manager.AwaitAuthorization]. A
-// monitor that is authorised already goes on working until the new sign-in has succeeded.
-func (m *Manager) Authorize(ctx context.Context, upn string, method Method) (Flow, error) {
-	mo := m.byUPN(upn)
-	if mo == nil {
-		return Flow{}, fmt.Errorf("%w: add it under accounts.monitors of account %s", ErrUnknownMonitor, m.cfg.Account)
+// the device code. Without ClientID it is for the first application that needs one. How it goes on is asked with
+// [Manager.Authorization] or [Manager.AwaitAuthorization]. A monitor that is authorised already goes on working until
+// the new sign-in has succeeded.
+func (m *Manager) Authorize(ctx context.Context, o Order) (Flow, error) {
+	places, err := m.placesOf(o)
+	if err != nil {
+		return Flow{}, err
 	}
+	return m.authorizePlace(ctx, unauthorized(places), o.Method)
+}
+
+func (m *Manager) authorizePlace(ctx context.Context, mo *monitor, method Method) (Flow, error) {
 	if m.cfg.NoSubscriptions {
 		return Flow{}, ErrNoSubscriptions
 	}
@@ -106,19 +113,29 @@ func (m *Manager) Authorize(ctx context.Context, upn string, method Method) (Flo
 }
 
 func newFlow(mo *monitor, method Method, expires time.Time) *flow {
-	return &flow{started: time.Now(), done: make(chan struct{}), Flow: Flow{
-		ID: rand.Text(), UPN: mo.upn, Method: method, State: FlowPending, Text: FlowPending.Text(), ExpiresAt: expires.UTC(),
+	return &flow{mo: mo, started: time.Now(), done: make(chan struct{}), Flow: Flow{
+		ID: rand.Text(), UPN: mo.upn, ClientID: mo.clientID(), Method: method, State: FlowPending, Text: FlowPending.Text(), ExpiresAt: expires.UTC(),
 	}}
 }
 
+// newDeviceFlow makes a flow that ends when somebody has entered its code. It is stored, sealed, so that it goes on after a
+// restart; a store that fails keeps nobody from signing in.
 func (m *Manager) newDeviceFlow(ctx context.Context, mo *monitor) (*flow, error) {
-	dc, err := m.cfg.Graph.StartDeviceCode(ctx, mo.upn)
+	dc, err := mo.graph.StartDeviceCode(ctx, mo.upn)
 	if err != nil {
 		return nil, fmt.Errorf("monitors: start the sign-in of %s: %w", mo.id, err)
 	}
 	f := newFlow(mo, ByDeviceCode, dc.ExpiresAt)
-	f.UserCode, f.VerificationURI, f.Message, f.wait = dc.UserCode, dc.VerificationURI, dc.Message, dc.Wait
+	f.await(dc)
+	if err := mo.keepSignIn(ctx, f, dc); err != nil {
+		m.log.Warn("monitor cannot be stored yet", "monitor", mo.id, "error", err)
+	}
 	return f, nil
+}
+
+// await completes a flow that waits for a code to be entered.
+func (f *flow) await(dc DeviceCode) {
+	f.UserCode, f.VerificationURI, f.Message, f.wait = dc.UserCode, dc.VerificationURI, dc.Message, dc.Wait
 }
 
 // start has a goroutine of its own wait for the end of the flow.
@@ -148,7 +165,7 @@ func (m *Manager) enter(f *flow, mo *monitor) bool {
 		return false
 	}
 	for id, old := range m.flows {
-		if old.State == FlowPending && old.UPN == f.UPN && old != f {
+		if old.State == FlowPending && old.mo == f.mo && old != f {
 			old.answers = nil // what comes back now is too late
 			old.cancel(errSuperseded)
 		}
@@ -234,7 +251,7 @@ func endingOf(ctx context.Context, err error) ending {
 		return ending{state: FlowFailed, text: "the monitor was removed"}
 	}
 	if ctx.Err() != nil {
-		return ending{state: FlowFailed, stopped: true, text: "the bridge stopped before the sign-in was complete; start again"}
+		return ending{state: FlowFailed, stopped: true, text: "the bridge was stopped before the sign-in was complete: finish it when the bridge runs again, or start again"}
 	}
 	var a *AuthError
 	if errors.As(err, &a) {
@@ -290,16 +307,16 @@ func (mo *monitor) authorized(ctx context.Context, a Authorization) error {
 	if err != nil {
 		return fmt.Errorf("seal the refresh token: %w", err)
 	}
-	cfg, now := mo.m.cfg, time.Now()
+	tenant, client, now := mo.m.cfg.TenantID, mo.clientID(), time.Now()
 	return mo.change(ctx, func(r *record) {
 		if r.State == StateRetired {
 			return // removed meanwhile
 		}
-		if r.TenantID != cfg.TenantID || r.ClientID != cfg.ClientID {
+		if r.TenantID != tenant || r.ClientID != client {
 			r.Subscription, r.Asked = nil, nil
 		}
 		r.Token, r.ObjectID, r.SignedIn = sealed, a.ObjectID, now
-		r.TenantID, r.ClientID = cfg.TenantID, cfg.ClientID
+		r.TenantID, r.ClientID = tenant, client
 		r.SignIn = nil
 		if r.State != StateAuthorized {
 			r.Status = Status{State: StateAuthorized, Since: now}

@@ -44,7 +44,7 @@ func TestAuthorizationEndings(t *testing.T) {
 					return tc.auth, tc.err
 				}
 				w.start()
-				f, err := w.m.Authorize(t.Context(), "PRESENCE1@contoso.example", ByDeviceCode)
+				f, err := w.m.Authorize(t.Context(), Order{UPN: "PRESENCE1@contoso.example", Method: ByDeviceCode})
 				require.NoError(t, err)
 				require.Equal(t, FlowPending, f.State)
 				require.Equal(t, "ABCD-EFGH", f.UserCode)
@@ -83,12 +83,12 @@ func TestAuthorizationOfAWorkingMonitorDisturbsNothing(t *testing.T) {
 		w.graph.mu.Lock()
 		w.graph.signIn = func(ctx context.Context) (Authorization, error) { <-ctx.Done(); return Authorization{}, ctx.Err() }
 		w.graph.mu.Unlock()
-		first, err := w.m.Authorize(t.Context(), upn(0), ByDeviceCode)
+		first, err := w.m.Authorize(t.Context(), Order{UPN: upn(0), Method: ByDeviceCode})
 		require.NoError(t, err)
 		require.Equal(t, StateAuthorized, w.info(0).State)
 		require.Equal(t, before, w.graph.sub(owner(0)).ID)
 
-		second, err := w.m.Authorize(t.Context(), upn(0), ByDeviceCode)
+		second, err := w.m.Authorize(t.Context(), Order{UPN: upn(0), Method: ByDeviceCode})
 		require.NoError(t, err)
 		end, err := w.m.AwaitAuthorization(t.Context(), first.ID)
 		require.NoError(t, err)
@@ -106,11 +106,11 @@ func TestAuthorizationOfAWorkingMonitorDisturbsNothing(t *testing.T) {
 func TestAuthorizationNeeds(t *testing.T) {
 	bubble(t, 1, func(t *testing.T, w *world) {
 		w.start()
-		_, err := w.m.Authorize(t.Context(), "stranger@contoso.example", ByDeviceCode)
+		_, err := w.m.Authorize(t.Context(), Order{UPN: "stranger@contoso.example", Method: ByDeviceCode})
 		require.ErrorIs(t, err, ErrUnknownMonitor)
 		require.NotContains(t, err.Error(), "stranger", "no address in errors")
 		w.graph.fail("devicecode", fault{times: 1, err: &CallError{Kind: Unauthorised, Code: "AADSTS700016", Err: errors.New("unknown application")}})
-		_, err = w.m.Authorize(t.Context(), upn(0), ByDeviceCode)
+		_, err = w.m.Authorize(t.Context(), Order{UPN: upn(0), Method: ByDeviceCode})
 		require.ErrorContains(t, err, "unknown application")
 		_, found := w.m.Authorization("nothing")
 		require.False(t, found)
@@ -119,18 +119,24 @@ func TestAuthorizationNeeds(t *testing.T) {
 
 		// The bridge stops in the middle: the state is what it was, and it can be started again.
 		w.graph.signIn = func(ctx context.Context) (Authorization, error) { <-ctx.Done(); return Authorization{}, ctx.Err() }
-		f, err := w.m.Authorize(t.Context(), upn(0), ByDeviceCode)
+		f, err := w.m.Authorize(t.Context(), Order{UPN: upn(0), Method: ByDeviceCode})
 		require.NoError(t, err)
 		w.stop()
 		end, found := w.m.Authorization(f.ID)
 		require.True(t, found)
 		require.Equal(t, FlowFailed, end.State)
 		require.Contains(t, end.Text, "start again")
-		_, err = w.m.Authorize(t.Context(), upn(0), ByDeviceCode)
+		_, err = w.m.Authorize(t.Context(), Order{UPN: upn(0), Method: ByDeviceCode})
 		require.ErrorIs(t, err, ErrNotRunning)
 		w.start()
-		require.Equal(t, StateUnset, w.info(0).State)
+		require.Equal(t, StateAuthorizing, w.info(0).State, "it goes on")
+		again, found := w.m.Authorization(f.ID)
+		require.True(t, found)
+		require.Equal(t, FlowPending, again.State)
+		require.Equal(t, "ABCD-EFGH", again.UserCode)
 		require.Equal(t, FlowAuthorized, w.authorize(0).State)
+		again, _ = w.m.Authorization(f.ID)
+		require.Equal(t, FlowSuperseded, again.State)
 	})
 }
 

@@ -30,34 +30,42 @@ func (m *Manager) newBrowserFlow(ctx context.Context, mo *monitor, method Method
 	f := newFlow(mo, method, time.Now().Add(life))
 	// 260 bits in 52 characters (RFC 7636 section 4.1 wants 43 to 128).
 	s := SignIn{State: state, Verifier: rand.Text() + rand.Text(), RedirectURI: m.redirectURI()}
-	plain, err := json.Marshal(s)
-	if err != nil {
-		return nil, fmt.Errorf("monitors: encode a sign-in: %w", err)
-	}
-	sealed, err := m.cfg.Sealer.Seal(plain, mo.sealContext(sealedSignIn))
-	if err != nil {
-		return nil, fmt.Errorf("monitors: seal a sign-in: %w", err)
-	}
-	p := pendingSignIn{ID: f.ID, Method: method, Sealed: sealed, Started: f.started, Expires: f.ExpiresAt,
-		TenantID: m.cfg.TenantID, ClientID: m.cfg.ClientID}
-	if err := mo.change(ctx, func(r *record) { r.SignIn = &p }); err != nil {
-		return nil, fmt.Errorf("monitors: store a sign-in: %w", err)
+	if err := mo.keepSignIn(ctx, f, s); err != nil {
+		return nil, err
 	}
 	m.browse(mo, f, s)
 	return f, nil
+}
+
+// keepSignIn stores a sign-in that is about to begin, sealed.
+func (mo *monitor) keepSignIn(ctx context.Context, f *flow, secret any) error {
+	plain, err := json.Marshal(secret)
+	if err != nil {
+		return fmt.Errorf("monitors: encode a sign-in: %w", err)
+	}
+	sealed, err := mo.m.cfg.Sealer.Seal(plain, mo.sealContext(sealedSignIn))
+	if err != nil {
+		return fmt.Errorf("monitors: seal a sign-in: %w", err)
+	}
+	p := pendingSignIn{ID: f.ID, Method: f.Method, Sealed: sealed, Started: f.started, Expires: f.ExpiresAt,
+		TenantID: mo.m.cfg.TenantID, ClientID: mo.clientID()}
+	if err := mo.change(ctx, func(r *record) { r.SignIn = &p }); err != nil {
+		return fmt.Errorf("monitors: store a sign-in: %w", err)
+	}
+	return nil
 }
 
 // browse completes a flow that waits for a browser.
 func (m *Manager) browse(mo *monitor, f *flow, s SignIn) {
 	answers := make(chan Answer, 1)
 	f.signIn, f.answers = s, answers
-	f.URL = m.cfg.Graph.SignInURL(s, mo.upn)
+	f.URL = mo.graph.SignInURL(s, mo.upn)
 	f.wait = func(ctx context.Context) (Authorization, error) {
 		t := time.NewTimer(time.Until(f.ExpiresAt))
 		defer t.Stop()
 		select {
 		case a := <-answers:
-			return m.cfg.Graph.RedeemCode(ctx, s, a)
+			return mo.graph.RedeemCode(ctx, s, a)
 		case <-t.C:
 			return Authorization{}, &AuthError{State: FlowExpired, Err: errors.New("nobody came back in time")}
 		case <-ctx.Done():
@@ -130,13 +138,10 @@ func (m *Manager) resumeSignIns(running context.Context) {
 		if p == nil {
 			continue
 		}
-		f := &flow{started: p.Started, done: make(chan struct{}), Flow: Flow{
-			ID: p.ID, UPN: mo.upn, Method: p.Method, State: FlowPending, Text: FlowPending.Text(), ExpiresAt: p.Expires.UTC(),
+		f := &flow{mo: mo, started: p.Started, done: make(chan struct{}), Flow: Flow{
+			ID: p.ID, UPN: mo.upn, ClientID: mo.clientID(), Method: p.Method, State: FlowPending, Text: FlowPending.Text(), ExpiresAt: p.Expires.UTC(),
 		}}
-		s, err := mo.openSignIn(p)
-		if err == nil {
-			m.browse(mo, f, s)
-		} else {
+		if err := m.resume(mo, f, p); err != nil {
 			f.wait = func(context.Context) (Authorization, error) { return Authorization{}, err }
 		}
 		if m.start(running, mo, f) {
@@ -145,21 +150,42 @@ func (m *Manager) resumeSignIns(running context.Context) {
 	}
 }
 
-// openSignIn opens a stored sign-in, unless nobody can finish it any more.
-func (mo *monitor) openSignIn(p *pendingSignIn) (SignIn, error) {
-	fail := func(text string, err error) (SignIn, error) {
-		return SignIn{}, &AuthError{State: FlowFailed, Text: text, Err: err}
+// resume completes the flow of a stored sign-in, unless nobody can finish it any more.
+func (m *Manager) resume(mo *monitor, f *flow, p *pendingSignIn) error {
+	if p.Method == ByDeviceCode {
+		var dc DeviceCode
+		if err := mo.openSignIn(p, &dc); err != nil {
+			return err
+		}
+		f.await(mo.graph.ResumeDeviceCode(dc))
+		return nil
 	}
 	var s SignIn
+	if err := mo.openSignIn(p, &s); err != nil {
+		return err
+	}
+	if s.RedirectURI != m.redirectURI() {
+		return configurationChanged()
+	}
+	m.browse(mo, f, s)
+	return nil
+}
+
+func configurationChanged() error {
+	return &AuthError{State: FlowFailed, Text: "tenant_id, client_id or public_url was changed meanwhile; start again", Err: errors.New("configuration changed")}
+}
+
+// openSignIn opens a stored sign-in.
+func (mo *monitor) openSignIn(p *pendingSignIn, secret any) error {
 	plain, err := mo.m.cfg.Sealer.Open(p.Sealed, mo.sealContext(sealedSignIn))
 	if err == nil {
-		err = json.Unmarshal(plain, &s)
+		err = json.Unmarshal(plain, secret)
 	}
 	switch {
 	case err != nil:
-		return fail("it was stored under another master key; start again", err)
-	case mo.m.cfg.NoSubscriptions, p.TenantID != mo.m.cfg.TenantID, p.ClientID != mo.m.cfg.ClientID, s.RedirectURI != mo.m.redirectURI():
-		return fail("tenant_id, client_id or public_url was changed meanwhile; start again", errors.New("configuration changed"))
+		return &AuthError{State: FlowFailed, Text: "it was stored under another master key; start again", Err: err}
+	case mo.m.cfg.NoSubscriptions, p.TenantID != mo.m.cfg.TenantID, p.ClientID != mo.clientID():
+		return configurationChanged()
 	}
-	return s, nil
+	return nil
 }

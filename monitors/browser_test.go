@@ -40,7 +40,7 @@ func TestSignInByBrowser(t *testing.T) {
 				w.start()
 				w.m.SetMembers(people(0, 3))
 				w.signsIn(0)
-				f, err := w.m.Authorize(t.Context(), upn(0), method)
+				f, err := w.m.Authorize(t.Context(), Order{UPN: upn(0), Method: method})
 				require.NoError(t, err)
 				require.Equal(t, method, f.Method)
 				require.Empty(t, f.UserCode)
@@ -71,7 +71,7 @@ func TestSignInByBrowserThatFails(t *testing.T) {
 		try := func(a Answer, signIn func(context.Context) (Authorization, error)) Flow {
 			t.Helper()
 			w.graph.with(func() { w.graph.signIn = signIn })
-			f, err := w.m.Authorize(t.Context(), upn(0), ByRedirect)
+			f, err := w.m.Authorize(t.Context(), Order{UPN: upn(0), Method: ByRedirect})
 			require.NoError(t, err)
 			a.State = state(t, f)
 			end, err := w.m.FinishSignIn(t.Context(), a)
@@ -91,11 +91,11 @@ func TestSignInByBrowserThatFails(t *testing.T) {
 		require.Equal(t, FlowScopesMissing, end.State)
 		require.Contains(t, end.Text, "Presence.Read.All")
 
-		_, err := w.m.Authorize(t.Context(), upn(0), "telepathy")
+		_, err := w.m.Authorize(t.Context(), Order{UPN: upn(0), Method: "telepathy"})
 		require.ErrorIs(t, err, ErrMethod)
 		require.ErrorContains(t, err, "copy_url")
 		w.store.with(func() { w.store.away = true })
-		_, err = w.m.Authorize(t.Context(), upn(0), ByLink)
+		_, err = w.m.Authorize(t.Context(), Order{UPN: upn(0), Method: ByLink})
 		require.ErrorIs(t, err, errNet, "an address that a restart would forget is not given out")
 		w.store.with(func() { w.store.away = false })
 	})
@@ -105,7 +105,7 @@ func TestSignInByBrowserEnds(t *testing.T) {
 	bubble(t, 1, func(t *testing.T, w *world) {
 		w.start()
 		w.signsIn(0)
-		f, err := w.m.Authorize(t.Context(), upn(0), ByLink)
+		f, err := w.m.Authorize(t.Context(), Order{UPN: upn(0), Method: ByLink})
 		require.NoError(t, err)
 		w.pass(24*time.Hour - time.Second)
 		require.Equal(t, StateAuthorizing, w.info(0).State)
@@ -117,9 +117,9 @@ func TestSignInByBrowserEnds(t *testing.T) {
 		require.NotContains(t, string(w.stored(0)), "sign_in\"")
 
 		// A newer one, of whatever kind, ends the older.
-		first, err := w.m.Authorize(t.Context(), upn(0), ByLink)
+		first, err := w.m.Authorize(t.Context(), Order{UPN: upn(0), Method: ByLink})
 		require.NoError(t, err)
-		second, err := w.m.Authorize(t.Context(), upn(0), ByRedirect)
+		second, err := w.m.Authorize(t.Context(), Order{UPN: upn(0), Method: ByRedirect})
 		require.NoError(t, err)
 		_, err = w.m.FinishSignIn(t.Context(), Answer{State: state(t, first), Code: "x"})
 		require.ErrorIs(t, err, ErrUnknownSignIn)
@@ -133,7 +133,7 @@ func TestSignInByBrowserEnds(t *testing.T) {
 func TestLinkSurvivesARestart(t *testing.T) {
 	bubble(t, 1, func(t *testing.T, w *world) {
 		w.start()
-		f, err := w.m.Authorize(t.Context(), upn(0), ByLink)
+		f, err := w.m.Authorize(t.Context(), Order{UPN: upn(0), Method: ByLink})
 		require.NoError(t, err)
 		w.stop()
 		w.pass(time.Hour)
@@ -178,7 +178,7 @@ func TestLinkIsWorthNothingAfterAChange(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, 1, func(t *testing.T, w *world) {
 				w.start()
-				f, err := w.m.Authorize(t.Context(), upn(0), ByLink)
+				f, err := w.m.Authorize(t.Context(), Order{UPN: upn(0), Method: ByLink})
 				require.NoError(t, err)
 				w.stop()
 				change(w)
@@ -209,7 +209,7 @@ func otherRing(t *testing.T) *keyring.Keyring {
 func TestSignInIsSecret(t *testing.T) {
 	bubble(t, 1, func(t *testing.T, w *world) {
 		w.start()
-		f, err := w.m.Authorize(t.Context(), upn(0), ByLink)
+		f, err := w.m.Authorize(t.Context(), Order{UPN: upn(0), Method: ByLink})
 		require.NoError(t, err)
 		require.NotContains(t, string(w.stored(0)), "secret-sign-in")
 		families, err := w.reg.Gather()
@@ -224,7 +224,7 @@ func TestSignInIsSecret(t *testing.T) {
 	bubble(t, 1, func(t *testing.T, w *world) {
 		w.cfg.NewSignInState = func() (string, error) { return "", errors.New("no randomness") }
 		w.start()
-		_, err := w.m.Authorize(t.Context(), upn(0), ByLink)
+		_, err := w.m.Authorize(t.Context(), Order{UPN: upn(0), Method: ByLink})
 		require.ErrorContains(t, err, "no randomness")
 	})
 }

@@ -30,6 +30,10 @@ type Graph interface {
 	Presences(ctx context.Context, ids []string) (map[string]presence.Shown, error)
 	// StartDeviceCode begins an authorisation. Who is to sign in is a hint to the login endpoint, no more.
 	StartDeviceCode(ctx context.Context, upn string) (DeviceCode, error)
+	// ResumeDeviceCode goes on with one that was begun before a restart.
+	ResumeDeviceCode(saved DeviceCode) DeviceCode
+	// As is the same application, proving itself with a credential of one monitor's own where that is set.
+	As(own func() (Own, error)) Graph
 	// Credentials reads when the application's secrets and certificates end. What is known without Entra is
 	// returned beside an error; the permission for it is optional, Consent says that it is missing.
 	Credentials(ctx context.Context) ([]Credential, error)
@@ -109,13 +113,21 @@ type Subscription struct {
 
 // DeviceCode is an authorisation under way.
 type DeviceCode struct {
-	UserCode        string
-	VerificationURI string
-	Message         string // Entra's own, for the person who signs in
-	ExpiresAt       time.Time
+	UserCode        string        `json:"user_code"`
+	VerificationURI string        `json:"verification_uri"`
+	Message         string        `json:"message"` // Entra's own, for the person who signs in
+	ExpiresAt       time.Time     `json:"expires_at"`
+	Code            string        `json:"code"` // what Entra is asked with; secret
+	Interval        time.Duration `json:"interval"`
 	// Wait returns when the person has signed in, or an [*AuthError].
-	Wait func(ctx context.Context) (Authorization, error)
+	Wait func(ctx context.Context) (Authorization, error) `json:"-"`
 }
+
+// String tells nothing of it.
+func (DeviceCode) String() string { return "device code" }
+
+// GoString does not either.
+func (d DeviceCode) GoString() string { return d.String() }
 
 // Authorization is what a sign-in gave. The token is secret.
 type Authorization struct {

@@ -38,7 +38,7 @@ func (w Why) Text() string {
 	case WhyNoMonitor:
 		return "no monitor is authorised; see the monitors"
 	case WhyCapacity:
-		return "the monitors' places are taken; one more monitor carries 650 members"
+		return "the monitors' places are taken; one more monitor carries 650 members for each application"
 	case WhyJoining:
 		return "joins the shard with its next subscription"
 	case WhySubscribing:
@@ -108,7 +108,21 @@ func covered(c presence.Coverage, why Why, text string) Cover {
 	return Cover{Coverage: c, Why: why, Text: text}
 }
 
-// usable counts the authorised monitors.
+// countMonitors counts the monitors, and those that are authorised for at least one application.
+func (m *Manager) countMonitors() (all, usable int) {
+	good := map[string]bool{}
+	for _, mo := range m.active() {
+		good[mo.upn] = good[mo.upn] || mo.isAuthorized()
+	}
+	for _, is := range good {
+		if is {
+			usable++
+		}
+	}
+	return len(good), usable
+}
+
+// usable counts the authorised places.
 func (m *Manager) usable() int {
 	n := 0
 	for _, mo := range m.active() {
@@ -126,12 +140,16 @@ type Sums struct {
 	Members    int                       `json:"members"`
 	ByCoverage map[presence.Coverage]int `json:"by_coverage"`
 	ByWhy      map[Why]int               `json:"by_why"` // those that are not pushed
-	// MonitorsNeeded carry everybody who wants a place; MonitorsUsable are authorised; Spares of them
-	// carry nothing.
+	// MonitorsNeeded carry everybody who wants a place; MonitorsUsable are authorised, for one application at least.
 	MonitorsConfigured int `json:"monitors_configured"`
 	MonitorsNeeded     int `json:"monitors_needed"`
 	MonitorsUsable     int `json:"monitors_usable"`
-	Spares             int `json:"spares"`
+	// Applications there are: each gives a monitor one place of 650 members. Places are those of all monitors, PlacesUsable are
+	// authorised, and Spares of them carry nothing.
+	Applications int `json:"applications"`
+	Places       int `json:"places"`
+	PlacesUsable int `json:"places_usable"`
+	Spares       int `json:"spares"`
 	// WithOneMore members would be pushed in addition with one monitor more.
 	WithOneMore int `json:"with_one_more"`
 }
@@ -140,19 +158,21 @@ type Sums struct {
 func (m *Manager) Sums() Sums {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	usable := m.usable()
 	s := Sums{
-		Members: len(m.members), ByCoverage: map[presence.Coverage]int{}, ByWhy: map[Why]int{},
-		MonitorsConfigured: len(m.active()), MonitorsUsable: m.usable(), Spares: m.lastPlan.spares,
-		MonitorsNeeded: shard.Need(m.lastPlan.wanted),
+		Members: len(m.members), ByCoverage: map[presence.Coverage]int{}, ByWhy: map[Why]int{}, Applications: len(m.apps()),
+		Places: len(m.active()), PlacesUsable: usable, Spares: m.lastPlan.spares,
 	}
+	s.MonitorsConfigured, s.MonitorsUsable = m.countMonitors()
+	s.MonitorsNeeded = (shard.Need(m.lastPlan.wanted) + s.Applications - 1) / s.Applications
 	if m.cfg.NoSubscriptions {
 		s.MonitorsNeeded, s.Spares = 0, 0
 	} else {
-		s.WithOneMore = min(shard.Max, m.lastPlan.wanted-len(m.lastPlan.place))
+		s.WithOneMore = min(shard.Max*s.Applications, m.lastPlan.wanted-len(m.lastPlan.place))
 	}
 	now := time.Now()
 	for _, mem := range m.members {
-		c := m.cover(mem, now, s.MonitorsUsable)
+		c := m.cover(mem, now, usable)
 		s.ByCoverage[c.Coverage]++
 		if c.Why != WhyNone {
 			s.ByWhy[c.Why]++
@@ -184,6 +204,12 @@ type Info struct {
 	ID  string `json:"id"`
 	UPN string `json:"upn"`
 	Status
+	// ClientID is the application that this place of the monitor is for, and Application its number, from 1.
+	ClientID    string `json:"client_id"`
+	Application int    `json:"application"`
+	OwnSecret   bool   `json:"own_secret,omitempty"` // it has a credential of its own
+	// Before is the state under a sign-in: what it is needed for.
+	Before         *Status   `json:"before,omitempty"`
 	Added          bool      `json:"added,omitempty"`  // not configured, but added since
 	Problem        Problem   `json:"problem,omitzero"` // of an authorised monitor without subscription
 	Shard          string    `json:"shard,omitempty"`
@@ -213,10 +239,12 @@ func (m *Manager) Monitors() []Info {
 
 func (mo *monitor) info(now time.Time) Info {
 	_, live := mo.live(now)
+	own, client := mo.hasOwn(), mo.clientID()
 	mo.mu.Lock()
 	defer mo.mu.Unlock()
 	mo.hearing.roll(now)
 	i := Info{
+		ClientID: client, Application: mo.app + 1, OwnSecret: own,
 		ID: mo.id, UPN: mo.upn, Status: mo.rec.Status, Added: mo.rec.Added, Problem: mo.problem, Shard: mo.wantShard,
 		Members: len(live), Wanted: len(mo.want), Heard: mo.hearing.last, Misses: mo.hearing.misses, Remade: mo.hearing.remade, SignedIn: mo.rec.SignedIn,
 	}
@@ -224,8 +252,22 @@ func (mo *monitor) info(now time.Time) Info {
 		i.SubscriptionID, i.CertificateID, i.Expires, i.Renewed = s.ID, s.Certificate, s.Expires, s.Renewed
 	}
 	if mo.signIn != nil && mo.rec.State != StateAuthorized {
-		i.Status = Status{State: StateAuthorizing, Since: mo.signIn.started,
-			Text: FlowPending.Text() + ", until " + mo.signIn.ExpiresAt.UTC().Format(time.RFC3339)}
+		// What is wrong, and what to do about it, stays in sight.
+		before := i.Status
+		i.Before = &before
+		i.State, i.Since = StateAuthorizing, mo.signIn.started
+		i.Text = mo.signIn.waiting()
+		if before.Text != "" && before.State != StateUnset {
+			i.Text += "; needed because " + before.Text
+		}
+		if before.State == StateUnset {
+			i.Remedy = ""
+		}
 	}
 	return i
+}
+
+// waiting says what a sign-in waits for.
+func (f *flow) waiting() string {
+	return FlowPending.Text() + ", until " + f.ExpiresAt.UTC().Format(time.RFC3339)
 }

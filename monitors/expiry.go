@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -14,7 +15,11 @@ type Credential struct {
 	KeyID   string    `json:"key_id,omitempty"`
 	Name    string    `json:"name,omitempty"`
 	Expires time.Time `json:"expires"`
-	InUse   bool      `json:"in_use"` // it is, or may be, the configured one
+	InUse   bool      `json:"in_use"` // it is, or may be, one that the bridge uses
+	// ClientID is the application's.
+	ClientID string `json:"client_id"`
+	// Monitors are those that have it for their own. Empty for the one that all others share.
+	Monitors []string `json:"monitors,omitempty"`
 }
 
 // Credentials is what is known about when the application's secrets and certificates end.
@@ -58,6 +63,10 @@ func (c Credential) Text(now time.Time) string {
 	if c.Kind == "certificate" {
 		what, remedy = "the application's certificate", "register a new one in Entra, put it into certificate_file, then: presence-bridge monitors renew UPN"
 	}
+	if len(c.Monitors) > 0 {
+		what = "the own " + c.Kind + " of " + strings.Join(c.Monitors, ", ")
+		remedy = "make a new one in Entra, then: presence-bridge monitors renew UPN --client-secret-file FILE; where the configuration names its file, put it there"
+	}
 	day := c.Expires.UTC().Format(time.DateOnly)
 	switch within := c.EndsWithin(now); {
 	case within < 0 || !c.InUse:
@@ -89,7 +98,7 @@ func (m *Manager) Credentials() Credentials {
 func (x *keyWatch) run(ctx context.Context) error {
 	for failures := 0; ; {
 		wait := jitter(credentialsEvery, 0.1)
-		list, err := x.m.cfg.Graph.Credentials(ctx)
+		list, err := x.m.readCredentials(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -104,6 +113,54 @@ func (x *keyWatch) run(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// readCredentials reads the credentials of all applications, and finds out which are in use, by whom. What could be read is
+// returned beside an error.
+func (m *Manager) readCredentials(ctx context.Context) ([]Credential, error) {
+	var all []Credential
+	var failed error
+	for _, a := range m.apps() {
+		list, err := a.Graph.Credentials(ctx)
+		if err != nil && failed == nil {
+			failed = err
+		}
+		for i := range list {
+			list[i].ClientID = a.ClientID
+		}
+		all = append(all, list...)
+	}
+	for _, mo := range m.active() {
+		if !mo.hasOwn() {
+			continue
+		}
+		list, err := mo.graph.Credentials(ctx)
+		if err != nil && failed == nil {
+			failed = err
+		}
+		all = claim(all, list, mo)
+	}
+	return all, failed
+}
+
+// claim notes which credentials a monitor has for its own.
+func claim(all, list []Credential, mo *monitor) []Credential {
+	for _, c := range list {
+		if !c.InUse {
+			continue
+		}
+		at := slices.IndexFunc(all, func(x Credential) bool { return x.KeyID != "" && x.KeyID == c.KeyID })
+		if at < 0 {
+			c.ClientID, c.Monitors = mo.clientID(), []string{mo.upn}
+			all = append(all, c)
+			continue
+		}
+		if !all[at].InUse || len(all[at].Monitors) > 0 {
+			all[at].InUse = true
+			all[at].Monitors = append(all[at].Monitors, mo.upn)
+		}
+	}
+	return all
 }
 
 // note takes over what was read. After a failure what was known before stays, but for what the file itself says.
@@ -143,7 +200,8 @@ func (x *keyWatch) warn(c Credential, now time.Time) {
 	if within <= 7 {
 		log = x.m.log.Error
 	}
-	log("a credential of the application ends", "kind", c.Kind, "key_id", c.KeyID, "expires", c.Expires, "within_days", within, "remedy", c.Text(now))
+	log("a credential of the application ends", "kind", c.Kind, "key_id", c.KeyID, "client_id", c.ClientID, "monitors", len(c.Monitors), "expires", c.Expires,
+		"within_days", within, "remedy", Credential{Kind: c.Kind, Expires: c.Expires, InUse: true}.Text(now))
 }
 
 func expiryProblem(e *CallError, before Problem, now time.Time) Problem {

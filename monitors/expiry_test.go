@@ -94,6 +94,7 @@ func TestExpiryThatIsNotTold(t *testing.T) {
 		w.graph.fail("credentials", fault{times: 1, err: &CallError{Kind: Consent, Err: errNet}})
 		w.start()
 		known := w.m.Credentials()
+		own.ClientID = clientID
 		require.Equal(t, []Credential{own}, known.List)
 		require.Contains(t, known.Problem.Remedy, "Application.Read.All")
 		require.Equal(t, 1, strings.Count(w.logs.String(), "a credential of the application ends"))

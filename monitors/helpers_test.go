@@ -62,6 +62,10 @@ type tenant struct {
 	// credentials are told even beside a failure
 	credentials []Credential
 	times       map[string][]time.Time
+	secrets     map[string]bool // that monitors may have for their own
+	secretsUsed []string
+	readBy      map[string]int  // bulk reads by application
+	noReads     map[string]bool // applications without that permission
 }
 
 type remoteSub struct {
@@ -75,6 +79,7 @@ func newTenant() *tenant {
 		subs: map[string]*remoteSub{}, tokens: map[string]bool{}, stores: map[string]TokenStore{}, faults: map[string]*fault{},
 		calls: map[string]int{}, shown: presence.Pair{Availability: presence.Available, Activity: presence.Available},
 		hidden: map[string]bool{}, refuse: map[string]bool{}, times: map[string][]time.Time{},
+		secrets: map[string]bool{}, readBy: map[string]int{}, noReads: map[string]bool{},
 	}
 }
 
@@ -154,7 +159,7 @@ func (g *tenant) StartDeviceCode(context.Context, string) (DeviceCode, error) {
 	}
 	return DeviceCode{
 		UserCode: "ABCD-EFGH", VerificationURI: "https://login.test/device", Message: "To sign in…",
-		ExpiresAt: time.Now().Add(15 * time.Minute), Wait: g.signIn,
+		ExpiresAt: time.Now().Add(15 * time.Minute), Code: "secret-device-code", Interval: 5 * time.Second, Wait: g.signIn,
 	}, nil
 }
 
@@ -195,11 +200,15 @@ type signedIn struct {
 	g     *tenant
 	upn   string
 	store TokenStore
+	own   func() (Own, error)
 }
 
 func (d *signedIn) enter(ctx context.Context, call string) (landed bool, err error) {
 	token, err := d.store.LoadRefreshToken(ctx)
 	if err != nil {
+		return false, err
+	}
+	if err := d.g.checkOwn(d.own); err != nil {
 		return false, err
 	}
 	d.g.mu.Lock()
@@ -617,7 +626,7 @@ func (w *world) authorize(i int) Flow {
 		return Authorization{UPN: strings.ToUpper(upn(i)), ObjectID: fmt.Sprint("object-", i), RefreshToken: token, Scopes: []string{"openid", "https://graph.test/presence.read.all"}}, nil
 	}
 	w.graph.mu.Unlock()
-	f, err := w.m.Authorize(w.t.Context(), upn(i), ByDeviceCode)
+	f, err := w.m.Authorize(w.t.Context(), Order{UPN: upn(i), Method: ByDeviceCode})
 	require.NoError(w.t, err)
 	f, err = w.m.AwaitAuthorization(w.t.Context(), f.ID)
 	require.NoError(w.t, err)

@@ -1,6 +1,7 @@
 package monitors
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -29,6 +30,11 @@ type Config struct {
 	// TenantID and ClientID are compared with those a monitor was authorised for.
 	TenantID string
 	ClientID string
+	// More are further applications: each gives every monitor one more place. Bulk reads are spread over all. Their order
+	// is their identity: one that takes another's place in the list needs its sign-ins anew.
+	More []Application
+	// Own are credentials of the first application for one monitor each, by UPN; read whenever a token is fetched.
+	Own map[string]func() (Own, error)
 	// PublicURL is the bridge's address as Graph reaches it, for example https://bridge.example.com.
 	PublicURL string
 	// NewClientState makes the secret that Graph repeats in every notification of a subscription.
@@ -114,6 +120,11 @@ func (c *Config) check() error {
 		}
 		seen[u] = true
 	}
+	own := map[string]func() (Own, error){}
+	for upn, source := range c.Own {
+		own[canonicalUPN(upn)] = source
+	}
+	c.Own = own
 	return nil
 }
 
@@ -137,6 +148,7 @@ type Manager struct {
 	log     *slog.Logger
 	metrics *metrics
 	sweep   *sweeper
+	readers *readers
 	keys    *keyWatch
 	ops     chan struct{} // bounds subscription calls under way
 	// version grows whenever the coverage of anybody may have changed.
@@ -182,11 +194,14 @@ func New(cfg Config) (*Manager, error) {
 		joins: make(chan *monitor)}
 	mons := make([]*monitor, 0, len(cfg.Monitors))
 	for _, upn := range cfg.Monitors {
-		mons = append(mons, newMonitor(m, upn))
+		for app := range m.apps() {
+			mons = append(mons, newMonitor(m, upn, app))
+		}
 	}
 	m.mons.Store(&mons)
 	m.metrics = newMetrics(m)
 	m.sweep = newSweeper(m)
+	m.readers = &readers{apps: m.apps(), until: make([]time.Time, len(m.apps()))}
 	m.keys = &keyWatch{m: m, told: map[string]int{}}
 	if cfg.Metrics != nil {
 		if err := cfg.Metrics.Register(m.metrics); err != nil {
@@ -230,7 +245,9 @@ func (m *Manager) loadMonitors(ctx context.Context) error {
 			return nil
 		}
 		var rec record
-		if err := json.Unmarshal(e.Value, &rec); err != nil || ID(rec.UPN) != e.Key {
+		err := json.Unmarshal(e.Value, &rec)
+		app, ours := placeOf(rec.UPN, e.Key)
+		if err != nil || !ours {
 			m.log.Warn("stored monitor cannot be read", "monitor", e.Key)
 			if mo := byID[e.Key]; mo != nil {
 				mo.rev = e.Revision // authorising it again writes it anew
@@ -239,9 +256,9 @@ func (m *Manager) loadMonitors(ctx context.Context) error {
 		}
 		mo, configured := byID[e.Key]
 		if !configured {
-			mo = newMonitor(m, rec.UPN)
+			mo = newMonitor(m, rec.UPN, app)
 		}
-		active := configured && !rec.Removed || rec.Added
+		active := (configured && !rec.Removed || rec.Added) && app < len(m.apps())
 		switch {
 		case !active:
 			mons = slices.DeleteFunc(mons, func(x *monitor) bool { return x == mo })
@@ -255,11 +272,55 @@ func (m *Manager) loadMonitors(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("monitors: load account %s: %w", m.cfg.Account, err)
 	}
+	mons = m.completePlaces(mons)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.retired = retired
 	m.mons.Store(&mons)
 	return nil
+}
+
+// completePlaces gives the monitors that were added while the bridge ran their places for applications that were configured
+// since, and takes away those of monitors that were removed.
+func (m *Manager) completePlaces(mons []*monitor) []*monitor {
+	known, first := map[string]bool{}, map[string]*monitor{}
+	for _, mo := range mons {
+		known[mo.id] = true
+		if mo.app == 0 {
+			first[mo.upn] = mo
+		}
+	}
+	var out []*monitor
+	for _, mo := range mons {
+		if first[mo.upn] == nil {
+			continue // a new place of a monitor that was removed
+		}
+		out = append(out, mo)
+		if mo.app != 0 || !mo.rec.Added {
+			continue
+		}
+		for app := 1; app < len(m.apps()); app++ {
+			if known[placeID(mo.upn, app)] {
+				continue
+			}
+			place := newMonitor(m, mo.upn, app)
+			place.note(func(r *record) { r.Added = true })
+			out = append(out, place)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b *monitor) int {
+		return cmp.Or(m.rank(a.upn)-m.rank(b.upn), strings.Compare(a.upn, b.upn), a.app-b.app)
+	})
+	return out
+}
+
+// rank is where the configuration lists a monitor; those that were added come after.
+func (m *Manager) rank(upn string) int {
+	at := slices.IndexFunc(m.cfg.Monitors, func(c string) bool { return canonicalUPN(c) == upn })
+	if at < 0 {
+		return len(m.cfg.Monitors)
+	}
+	return at
 }
 
 // Run keeps everybody covered until ctx ends, and returns nil when all that it started has ended.
@@ -470,6 +531,7 @@ func (m *Manager) bySubscription(id string) *monitor {
 	return nil
 }
 
+// byUPN is the monitor's place for the first application.
 func (m *Manager) byUPN(upn string) *monitor {
 	for _, mo := range m.active() {
 		if mo.id == ID(upn) {
@@ -482,17 +544,23 @@ func (m *Manager) byUPN(upn string) *monitor {
 // Retry has a monitor that needs attention tried again at once, and one in a pause as well. The Graph client
 // remembers a refusal for some seconds; if that is still in the way, the next try follows within a minute.
 func (m *Manager) Retry(upn string) error {
-	mo := m.byUPN(upn)
-	if mo == nil {
-		return fmt.Errorf("%w: add it under accounts.monitors of account %s", ErrUnknownMonitor, m.cfg.Account)
+	places, err := m.placesOf(Order{UPN: upn})
+	if err != nil {
+		return err
 	}
-	mo.mu.Lock()
-	state := mo.rec.State
-	mo.mu.Unlock()
-	if state == StateUnset || state == StateNeedsUpdate {
+	tried := false
+	for _, mo := range places {
+		mo.mu.Lock()
+		state := mo.rec.State
+		mo.mu.Unlock()
+		if state != StateUnset && state != StateNeedsUpdate {
+			mo.retryNow()
+			tried = true
+		}
+	}
+	if !tried {
 		return fmt.Errorf("%w: %s", ErrNotSignedIn, authorize)
 	}
-	mo.retryNow()
 	return nil
 }
 

@@ -470,7 +470,7 @@ func TestStoreAwayAtStart(t *testing.T) {
 		w.store.away = true
 		w.start()
 		w.m.SetMembers(people(0, 5))
-		_, err := w.m.Authorize(t.Context(), upn(0), ByDeviceCode)
+		_, err := w.m.Authorize(t.Context(), Order{UPN: upn(0), Method: ByDeviceCode})
 		require.ErrorIs(t, err, ErrNotRunning)
 		w.pass(time.Minute)
 		w.store.mu.Lock()

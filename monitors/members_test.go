@@ -14,7 +14,7 @@ import (
 
 func (w *world) add(i int) Info {
 	w.t.Helper()
-	in, err := w.m.Add(w.t.Context(), upn(i))
+	in, err := w.m.Add(w.t.Context(), Order{UPN: upn(i)})
 	require.NoError(w.t, err)
 	synctest.Wait()
 	return in
@@ -34,7 +34,7 @@ func TestRemovedMonitorLeavesNothing(t *testing.T) {
 		w.m.SetMembers(people(0, 3))
 		w.authorize(0)
 		require.Len(t, w.graph.watched()[owner(0)], 3)
-		link, err := w.m.Authorize(t.Context(), upn(0), ByLink)
+		link, err := w.m.Authorize(t.Context(), Order{UPN: upn(0), Method: ByLink})
 		require.NoError(t, err)
 
 		in := w.remove(0)
@@ -51,7 +51,7 @@ func TestRemovedMonitorLeavesNothing(t *testing.T) {
 
 		_, err = w.m.Remove(t.Context(), upn(0))
 		require.ErrorIs(t, err, ErrUnknownMonitor)
-		_, err = w.m.Authorize(t.Context(), upn(0), ByLink)
+		_, err = w.m.Authorize(t.Context(), Order{UPN: upn(0), Method: ByLink})
 		require.ErrorIs(t, err, ErrUnknownMonitor)
 
 		// It stays so although it is configured, until it is taken back.
@@ -99,11 +99,11 @@ func TestAddedMonitor(t *testing.T) {
 		require.Equal(t, 700, w.m.Sums().ByCoverage[presence.CoveragePushed])
 
 		for _, already := range []int{0, 1} {
-			_, err := w.m.Add(t.Context(), upn(already))
+			_, err := w.m.Add(t.Context(), Order{UPN: upn(already)})
 			require.ErrorIs(t, err, ErrKnownMonitor)
 		}
 		for _, bad := range []string{"", "a", "@b", "a@", "a@b@c", "a@b c"} {
-			_, err := w.m.Add(t.Context(), bad)
+			_, err := w.m.Add(t.Context(), Order{UPN: bad})
 			require.ErrorIs(t, err, ErrUPN, bad)
 		}
 
@@ -123,7 +123,7 @@ func TestAddedMonitor(t *testing.T) {
 		w.start()
 		require.Equal(t, StateRetired, w.info(1).State)
 		w.stop()
-		_, err := w.m.Add(t.Context(), upn(2))
+		_, err := w.m.Add(t.Context(), Order{UPN: upn(2)})
 		require.ErrorIs(t, err, ErrNotRunning)
 		_, err = w.m.Remove(t.Context(), upn(0))
 		require.ErrorIs(t, err, ErrNotRunning)
@@ -188,13 +188,13 @@ func TestRenew(t *testing.T) {
 	bubble(t, 1, func(t *testing.T, w *world) {
 		w.start()
 		w.m.SetMembers(people(0, 3))
-		f, err := w.m.Renew(t.Context(), upn(0), ByLink)
+		f, err := w.m.Renew(t.Context(), Order{UPN: upn(0), Method: ByLink})
 		require.NoError(t, err)
 		require.Equal(t, FlowPending, f.State, "nobody has signed in yet")
 		require.Equal(t, ByLink, f.Method)
 		w.authorize(0)
 
-		f, err = w.m.Renew(t.Context(), upn(0), ByLink)
+		f, err = w.m.Renew(t.Context(), Order{UPN: upn(0), Method: ByLink})
 		require.NoError(t, err)
 		require.Equal(t, FlowAuthorized, f.State, "a new secret needs no new sign-in")
 		got, err := w.m.AwaitAuthorization(t.Context(), f.ID)
@@ -202,16 +202,16 @@ func TestRenew(t *testing.T) {
 		require.Equal(t, f, got)
 
 		w.graph.fail("refresh", fault{times: 1, err: &CallError{Kind: Unauthorised, Code: "AADSTS7000222", Err: errNet}})
-		_, err = w.m.Renew(t.Context(), upn(0), ByLink)
+		_, err = w.m.Renew(t.Context(), Order{UPN: upn(0), Method: ByLink})
 		var app *ApplicationError
 		require.ErrorAs(t, err, &app)
 		require.Equal(t, "client_secret_expired", app.Code)
 		require.ErrorContains(t, err, "client_secret_file")
 		w.graph.fail("refresh", fault{times: 1, err: &CallError{Kind: Transient, Err: errNet}})
-		_, err = w.m.Renew(t.Context(), upn(0), ByLink)
+		_, err = w.m.Renew(t.Context(), Order{UPN: upn(0), Method: ByLink})
 		require.ErrorIs(t, err, errNet)
 		w.graph.fail("refresh", fault{times: 1, err: &CallError{Kind: Unauthorised, Code: "AADSTS50173", Err: errNet}})
-		f, err = w.m.Renew(t.Context(), upn(0), ByLink)
+		f, err = w.m.Renew(t.Context(), Order{UPN: upn(0), Method: ByLink})
 		require.NoError(t, err)
 		require.Equal(t, FlowPending, f.State)
 
@@ -221,14 +221,14 @@ func TestRenew(t *testing.T) {
 		w.start()
 		require.Equal(t, StateNeedsUpdate, w.info(0).State)
 		require.ErrorIs(t, w.m.Retry(upn(0)), ErrNotSignedIn)
-		f, err = w.m.Renew(t.Context(), upn(0), ByRedirect)
+		f, err = w.m.Renew(t.Context(), Order{UPN: upn(0), Method: ByRedirect})
 		require.NoError(t, err)
 		w.signsIn(0)
 		f, err = w.m.FinishSignIn(t.Context(), Answer{State: state(t, f), Code: "x"})
 		require.NoError(t, err)
 		require.Equal(t, FlowAuthorized, f.State)
 		require.Equal(t, StateAuthorized, w.info(0).State)
-		_, err = w.m.Renew(t.Context(), upn(5), ByLink)
+		_, err = w.m.Renew(t.Context(), Order{UPN: upn(5), Method: ByLink})
 		require.ErrorIs(t, err, ErrUnknownMonitor)
 	})
 }
@@ -244,7 +244,7 @@ func TestRenewOfARefusedMonitor(t *testing.T) {
 		synctest.Wait()
 		require.Equal(t, StateNeedsAttention, w.info(0).State)
 		w.graph.fail("list", fault{})
-		f, err := w.m.Renew(t.Context(), upn(0), ByDeviceCode)
+		f, err := w.m.Renew(t.Context(), Order{UPN: upn(0), Method: ByDeviceCode})
 		require.NoError(t, err)
 		require.Equal(t, FlowAuthorized, f.State)
 		synctest.Wait()

@@ -30,7 +30,9 @@ type monitor struct {
 	m   *Manager
 	id  string
 	upn string // lower case
+	app int    // number of the application, from 0
 
+	graph     Graph // with the monitor's own credential; nil if the application is no longer configured
 	delegated Delegated
 	kick      chan struct{} // wakes run
 
@@ -59,7 +61,9 @@ type monitor struct {
 	testator   *monitor // whose shard this one is taking over
 	hearing    hearing
 	// See members.go.
+	doomed  bool          // it is to be removed, and takes nothing over
 	leaving bool          // run is to retire it
+	leaveBy time.Time     // until when it keeps its subscription for who takes its shard over
 	gone    chan struct{} // closed when that is done
 }
 
@@ -71,10 +75,14 @@ type Problem struct {
 	Since  time.Time `json:"since,omitzero"`
 }
 
-func newMonitor(m *Manager, upn string) *monitor {
-	mo := &monitor{m: m, id: ID(upn), upn: canonicalUPN(upn), kick: make(chan struct{}, 1), gone: make(chan struct{})}
+func newMonitor(m *Manager, upn string, app int) *monitor {
+	mo := &monitor{m: m, id: placeID(upn, app), upn: canonicalUPN(upn), app: app, kick: make(chan struct{}, 1), gone: make(chan struct{})}
 	mo.rec = record{UPN: mo.upn, Status: unset()}
-	mo.delegated = m.cfg.Graph.Delegated(mo.upn, mo)
+	mo.delegated = nobody{}
+	if apps := m.apps(); app < len(apps) {
+		mo.graph = apps[app].Graph.As(mo.own)
+		mo.delegated = mo.graph.Delegated(mo.upn, mo)
+	}
 	return mo
 }
 
@@ -89,7 +97,7 @@ func (mo *monitor) load(rec record, rev uint64, configured, active bool) {
 		mo.note(func(r *record) { r.Removed = false }) // configured again, it is a monitor again
 	case rec.State == StateRetired && active:
 		mo.note(func(r *record) { *r = record{UPN: r.UPN, Added: r.Added, Status: unset()} })
-	case rec.Token != nil && (rec.TenantID != m.TenantID || rec.ClientID != m.ClientID):
+	case rec.Token != nil && (rec.TenantID != m.TenantID || rec.ClientID != mo.clientID()):
 		mo.note(func(r *record) {
 			r.Subscription, r.Asked = nil, nil // another application's
 			r.Status = Status{State: StateNeedsUpdate, Since: time.Now(), Code: "application_changed",
@@ -129,7 +137,7 @@ func (mo *monitor) carrier() (c shard.Monitor, s shard.Shard, remembered bool) {
 	mo.mu.Lock()
 	defer mo.mu.Unlock()
 	s = shard.Shard{ID: mo.wantShard, Members: mo.want, Stale: mo.rec.Subscription == nil || !mo.changedAt.IsZero()}
-	c = shard.Monitor{ID: mo.id, Usable: mo.rec.State == StateAuthorized && !mo.leaving}
+	c = shard.Monitor{ID: mo.id, Usable: mo.rec.State == StateAuthorized && !mo.doomed}
 	if c.Usable && s.ID == "" && mo.rec.Shard != "" {
 		s = shard.Shard{ID: mo.rec.Shard, Members: mo.rec.Members, Stale: mo.rec.Subscription == nil}
 		remembered = true
@@ -238,8 +246,8 @@ func (mo *monitor) retryNow() {
 	mo.mu.Lock()
 	defer mo.mu.Unlock()
 	mo.retryAt, mo.failures = time.Time{}, 0
-	if mo.rec.State == StateNeedsAttention {
-		mo.check = true
+	if mo.rec.State == StateNeedsAttention || mo.rec.State == StateAuthorized {
+		mo.check = true // also of one that seems well: is its subscription there?
 	}
 	mo.wake()
 }
@@ -256,8 +264,16 @@ func (mo *monitor) run(ctx context.Context) error {
 		mo.mu.Lock()
 		now := time.Now()
 		if mo.leaving {
+			waits := mo.bequeathed && now.Before(mo.leaveBy)
+			until := mo.leaveBy
 			mo.mu.Unlock()
-			return mo.leave(ctx)
+			if !waits {
+				return mo.leave(ctx)
+			}
+			if err := mo.await(ctx, until); err != nil {
+				return err
+			}
+			continue
 		}
 		act, wake := decide(mo.view(), now)
 		if act == actNone && !now.Before(mo.retryAt) && mo.rec.State == StateAuthorized {
@@ -389,7 +405,7 @@ func (mo *monitor) outcome(act action, err error) {
 // needAttention notes that a person has to act. The monitor is tried again now and then all the same:
 // what was wrong may be set right in Entra without anybody telling us.
 func (mo *monitor) needAttention(e *CallError) {
-	t := diagnose(e)
+	t := mo.diagnose(e)
 	mo.mu.Lock()
 	was := mo.rec.State
 	mo.failures++

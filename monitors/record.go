@@ -21,7 +21,10 @@ type record struct {
 	ObjectID string    `json:"object_id,omitempty"`
 	Token    []byte    `json:"token,omitempty"` // sealed refresh token
 	SignedIn time.Time `json:"signed_in,omitzero"`
-	// SignIn is a sign-in in a browser that nobody has finished yet. Whoever brings its state back finishes
+	// Secret is a client secret of the application SecretOf for this monitor alone, sealed.
+	Secret   []byte `json:"secret,omitempty"`
+	SecretOf string `json:"secret_of,omitempty"`
+	// SignIn is a sign-in that nobody has finished yet. Whoever brings its state back, or enters its code, finishes
 	// it, after a restart of the bridge as well. The write that stores the token takes it away.
 	SignIn *pendingSignIn `json:"sign_in,omitempty"`
 
@@ -40,11 +43,11 @@ type record struct {
 	Asked *asked `json:"asked,omitempty"`
 }
 
-// pendingSignIn is a sign-in that waits for a browser.
+// pendingSignIn is a sign-in that waits for a person.
 type pendingSignIn struct {
 	ID      string    `json:"id"`
 	Method  Method    `json:"method"`
-	Sealed  []byte    `json:"sealed"` // a SignIn
+	Sealed  []byte    `json:"sealed"` // a SignIn, or a DeviceCode
 	Started time.Time `json:"started"`
 	Expires time.Time `json:"expires"`
 	// What it was begun for: a sign-in for anything else is worth nothing.

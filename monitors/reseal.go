@@ -59,6 +59,7 @@ func (x *resealer) value(sealed, context []byte) []byte {
 func (x *resealer) record(key string, r *record) {
 	in := func(what string) []byte { return sealContext(x.account, key, what) }
 	r.Token = x.value(r.Token, in(sealedToken))
+	r.Secret = x.value(r.Secret, in(sealedSecret))
 	if r.SignIn != nil {
 		s := *r.SignIn
 		s.Sealed = x.value(s.Sealed, in(sealedSignIn))
@@ -241,4 +242,5 @@ const (
 	sealedToken       = "refresh-token"
 	sealedSignIn      = "sign-in"
 	sealedClientState = "client-state"
+	sealedSecret      = "client-secret"
 )

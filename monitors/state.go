@@ -37,6 +37,8 @@ type trouble struct {
 	code, text, remedy string
 	// ofApplication: it is not about the monitor; no other monitor works either.
 	ofApplication bool
+	// ofSecret: it is about what the application proves itself with.
+	ofSecret bool
 }
 
 const (
@@ -47,7 +49,9 @@ const (
 // troubles by Entra's AADSTS number (learn: entra reference-error-codes).
 func troubles() map[string]trouble {
 	of := func(code, text, remedy string) trouble { return trouble{code: code, text: text, remedy: remedy} }
-	ofApp := func(code, text, remedy string) trouble { return trouble{code, text, remedy, true} }
+	ofApp := func(code, text, remedy string) trouble {
+		return trouble{code: code, text: text, remedy: remedy, ofApplication: true}
+	}
 	password := of("password_changed", "the monitor's password was changed or reset, which revoked its sign-in", authorizeAgain)
 	expired := of("password_expired", "the monitor's password has expired", "set a new password, then "+authorizeAgain)
 	session := of("sign_in_expired", "the monitor's sign-in has expired or was revoked", authorizeAgain)
@@ -63,6 +67,7 @@ func troubles() map[string]trouble {
 		"put the present secret into client_secret_file (or the certificate into certificate_file); the bridge tries again by itself")
 	secretExpired := ofApp("client_secret_expired", "the application's secret has expired",
 		"make a new secret in Entra and put it into client_secret_file; the bridge tries again by itself")
+	secret.ofSecret, secretExpired.ofSecret = true, true
 	app := ofApp("application_missing", "Entra does not know the application or it is disabled",
 		"correct tenant_id and client_id, or enable the application in Entra")
 	return map[string]trouble{
@@ -88,6 +93,9 @@ func diagnose(e *CallError) trouble {
 			remedy: "grant Presence.Read.All (delegated) to the application in Entra, then " + authorizeAgain}
 	case strings.EqualFold(e.Code, "invalid_client"), strings.EqualFold(e.Code, "unauthorized_client"), e.Code == "credential_unusable":
 		return troubles()["7000215"]
+	case e.Code == "credential_unreadable":
+		return trouble{code: "credential_unreadable", text: "the application's credential cannot be read: " + e.Text,
+			remedy: "correct what it names; the bridge tries again by itself", ofApplication: true, ofSecret: true}
 	case e.Code == "not_signed_in":
 		return trouble{code: "token_unreadable", text: "the monitor's stored sign-in cannot be read: it is missing, or was sealed under another master key", remedy: authorizeAgain}
 	default:
@@ -155,4 +163,20 @@ func (s FlowState) Text() string {
 		return "the sign-in failed"
 	}
 	return string(s)
+}
+
+// diagnose is what a refused call means for this monitor. One with a secret of its own shares that trouble with nobody.
+func (mo *monitor) diagnose(e *CallError) trouble {
+	t := diagnose(e)
+	if !t.ofSecret || !mo.hasOwn() {
+		return t
+	}
+	t.ofApplication = false
+	t.text = strings.Replace(t.text, "the application's", "the monitor's own", 1)
+	if _, configured := mo.configuredOwn(); configured {
+		t.remedy = "put a good one into the file that accounts[].monitors[].client_secret_file (or certificate_file) names for this monitor; the bridge tries again by itself"
+	} else {
+		t.remedy = "give a good one: presence-bridge monitors renew UPN --client-secret-file FILE"
+	}
+	return t
 }

@@ -277,7 +277,7 @@ func (r *ring) turn() []string {
 func (s *sweeper) read(ctx context.Context, ids []string) error {
 	mark := s.m.cfg.Sink.BeginSweep(ids)
 	began := time.Now()
-	shown, err := s.m.cfg.Graph.Presences(ctx, ids)
+	shown, err := s.m.readers.presences(ctx, ids)
 	if err != nil {
 		return err
 	}

@@ -30,9 +30,9 @@ type Backend interface {
 	Monitors(ctx context.Context, account string) ([]api.Monitor, error)
 	// Authorize begins a sign-in for a configured monitor and returns as soon as there is a code or an
 	// address; no method is the device code. What becomes of it goes on after ctx ends.
-	Authorize(ctx context.Context, account, upn string, method api.Method) (api.Authorization, error)
+	Authorize(ctx context.Context, account, upn string, in api.AuthorizeRequest) (api.Authorization, error)
 	// AddMonitor makes a user a monitor although it is not configured, or takes back one that was removed.
-	AddMonitor(ctx context.Context, account, upn string) (api.Monitor, error)
+	AddMonitor(ctx context.Context, account string, in api.AddMonitorRequest) (api.Monitor, error)
 	// RemoveMonitor deletes a monitor's subscription and wipes its secrets. What it returns may not be
 	// retired yet, if that takes longer.
 	RemoveMonitor(ctx context.Context, account, upn string) (api.Monitor, error)
@@ -40,7 +40,7 @@ type Backend interface {
 	RetryMonitor(ctx context.Context, account, upn string) (api.Monitor, error)
 	// RenewMonitor has a monitor take up a new secret or another application. Where its sign-in is not
 	// accepted with that, it begins one like Authorize.
-	RenewMonitor(ctx context.Context, account, upn string, method api.Method) (api.Authorization, error)
+	RenewMonitor(ctx context.Context, account, upn string, in api.AuthorizeRequest) (api.Authorization, error)
 	// Reseal has every stored secret sealed again under the newest master key, after the key file was changed.
 	Reseal(ctx context.Context) (api.Resealed, error)
 	// RotateCertificate makes a new encryption certificate for an account's subscriptions.

@@ -352,7 +352,7 @@ func TestServe(t *testing.T) {
 	go func() { done <- k.Serve(ctx, ln) }()
 
 	// A request that waits for news is sent home when the console stops.
-	_, err = k.backend.Authorize(ctx, "contoso", "x", "")
+	_, err = k.backend.Authorize(ctx, "contoso", "x", api.AuthorizeRequest{})
 	require.NoError(t, err)
 	waiting := make(chan int, 1)
 	client := &http.Client{Transport: &http.Transport{}}

@@ -158,7 +158,7 @@ func (b *memBackend) Monitors(_ context.Context, account string) ([]api.Monitor,
 	return b.monitors[account], b.account(account)
 }
 
-func (b *memBackend) Authorize(_ context.Context, account, upn string, method api.Method) (api.Authorization, error) {
+func (b *memBackend) Authorize(_ context.Context, account, upn string, in api.AuthorizeRequest) (api.Authorization, error) {
 	if err := b.account(account); err != nil {
 		return api.Authorization{}, err
 	}
@@ -166,7 +166,7 @@ func (b *memBackend) Authorize(_ context.Context, account, upn string, method ap
 	defer b.mu.Unlock()
 	a := api.Authorization{ID: fmt.Sprintf("flow/%d", len(b.auths)), Account: account, UPN: upn, State: api.AuthorizationPending, Message: "waiting for the sign-in",
 		UserCode: "ABCD-EFGH", VerificationURI: "https://microsoft.com/devicelogin", ExpiresAt: when}
-	a.Method = cmp.Or(method, api.ByDeviceCode)
+	a.Method = cmp.Or(in.Method, api.ByDeviceCode)
 	if a.Method != api.ByDeviceCode {
 		a.UserCode, a.VerificationURI, a.URL = "", "", "https://login.example/authorize?state=x"
 	}
@@ -174,7 +174,8 @@ func (b *memBackend) Authorize(_ context.Context, account, upn string, method ap
 	return a, nil
 }
 
-func (b *memBackend) AddMonitor(_ context.Context, account, upn string) (api.Monitor, error) {
+func (b *memBackend) AddMonitor(_ context.Context, account string, in api.AddMonitorRequest) (api.Monitor, error) {
+	upn := in.UPN
 	if err := b.account(account); err != nil {
 		return api.Monitor{}, err
 	}
@@ -183,7 +184,7 @@ func (b *memBackend) AddMonitor(_ context.Context, account, upn string) (api.Mon
 			return api.Monitor{}, Conflict("%s is a monitor already", upn)
 		}
 	}
-	m := api.Monitor{UPN: upn, State: "unset", Added: true, Since: when, Capacity: 650}
+	m := api.Monitor{UPN: upn, State: "unset", Added: true, OwnSecret: in.ClientSecret != "", Since: when, Capacity: 650}
 	b.monitors[account] = append(b.monitors[account], m)
 	return m, nil
 }
@@ -210,9 +211,9 @@ func (b *memBackend) RetryMonitor(_ context.Context, account, upn string) (api.M
 	return b.monitor(account, upn, func(m *api.Monitor) { m.State = "authorized" })
 }
 
-func (b *memBackend) RenewMonitor(_ context.Context, account, upn string, method api.Method) (api.Authorization, error) {
+func (b *memBackend) RenewMonitor(_ context.Context, account, upn string, in api.AuthorizeRequest) (api.Authorization, error) {
 	m, err := b.monitor(account, upn, func(m *api.Monitor) { m.State, m.SignedInAt = "authorized", when })
-	return api.Authorization{ID: "renewed", Account: account, UPN: m.UPN, Method: cmp.Or(method, api.ByDeviceCode), State: api.AuthorizationDone, Message: "accepted"}, err
+	return api.Authorization{ID: "renewed", Account: account, UPN: m.UPN, Method: cmp.Or(in.Method, api.ByDeviceCode), ClientID: in.ClientID, State: api.AuthorizationDone, Message: "accepted"}, err
 }
 
 func (b *memBackend) Reseal(context.Context) (api.Resealed, error) {

@@ -35,7 +35,7 @@ func (c *Console) addMonitor(ctx echo.Context) error {
 	if in.UPN == "" {
 		return invalid("upn: is missing: give the user principal name of an ordinary user")
 	}
-	m, err := c.cfg.Backend.AddMonitor(ctx.Request().Context(), account, in.UPN)
+	m, err := c.cfg.Backend.AddMonitor(ctx.Request().Context(), account, in)
 	if err != nil {
 		return err
 	}
@@ -72,7 +72,12 @@ func (c *Console) monitorAction(ctx echo.Context, done string, do func(ctx conte
 // authorize begins a sign-in. The code or address in the answer is for a person, and whoever has it signs the
 // monitor in: it is shown to who holds the token, and never logged.
 func (c *Console) authorize(ctx echo.Context) error {
-	return c.signIn(ctx, "authorisation of a monitor started", c.cfg.Backend.Authorize)
+	return c.signIn(ctx, "authorisation of a monitor started", func(ctx context.Context, account, upn string, in api.AuthorizeRequest) (api.Authorization, error) {
+		if in.ClientSecret != "" {
+			return api.Authorization{}, invalid("client_secret: is not taken here: use renew")
+		}
+		return c.cfg.Backend.Authorize(ctx, account, upn, in)
+	})
 }
 
 func (c *Console) renewMonitor(ctx echo.Context) error {
@@ -80,7 +85,7 @@ func (c *Console) renewMonitor(ctx echo.Context) error {
 }
 
 func (c *Console) signIn(ctx echo.Context, done string,
-	begin func(ctx context.Context, account, upn string, method api.Method) (api.Authorization, error),
+	begin func(ctx context.Context, account, upn string, in api.AuthorizeRequest) (api.Authorization, error),
 ) error {
 	account, err := param(ctx, "account")
 	if err != nil {
@@ -94,7 +99,7 @@ func (c *Console) signIn(ctx echo.Context, done string,
 	if err := decode(ctx, &in); err != nil {
 		return err
 	}
-	a, err := begin(ctx.Request().Context(), account, upn, in.Method)
+	a, err := begin(ctx.Request().Context(), account, upn, in)
 	if err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ func TestSpecAndTypesAgree(t *testing.T) {
 		"Endpoint": reflect.TypeFor[api.Endpoint](), "Assertion": reflect.TypeFor[api.Assertion](), "Override": reflect.TypeFor[api.Override](), "Would": reflect.TypeFor[api.Would](),
 		"Monitors": reflect.TypeFor[api.Monitors](), "Monitor": reflect.TypeFor[api.Monitor](), "Subscription": reflect.TypeFor[api.Subscription](),
 		"Authorization": reflect.TypeFor[api.Authorization](), "AddMonitorRequest": reflect.TypeFor[api.AddMonitorRequest](), "AuthorizeRequest": reflect.TypeFor[api.AuthorizeRequest](), "ResyncRequest": reflect.TypeFor[api.ResyncRequest](),
-		"Resealed": reflect.TypeFor[api.Resealed](), "CertificateRotation": reflect.TypeFor[api.CertificateRotation](),
+		"MonitorState": reflect.TypeFor[api.MonitorState](), "Resealed": reflect.TypeFor[api.Resealed](), "CertificateRotation": reflect.TypeFor[api.CertificateRotation](),
 		"Scope": reflect.TypeFor[api.Scope](), "Jobs": reflect.TypeFor[api.Jobs](), "Job": reflect.TypeFor[api.Job](),
 		"Change": reflect.TypeFor[api.Change](), "Problem": reflect.TypeFor[api.Problem](),
 		"Explanation": reflect.TypeFor[api.Explanation](), "ExplainedSide": reflect.TypeFor[api.ExplainedSide](), "ExplainedEvent": reflect.TypeFor[api.ExplainedEvent](),

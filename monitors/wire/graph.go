@@ -40,13 +40,35 @@ func (g client) StartDeviceCode(ctx context.Context, upn string) (monitors.Devic
 	if err != nil {
 		return monitors.DeviceCode{}, callError(err)
 	}
+	return deviceCode(dc), nil
+}
+
+// ResumeDeviceCode goes on with a sign-in.
+func (g client) ResumeDeviceCode(saved monitors.DeviceCode) monitors.DeviceCode {
+	return deviceCode(g.c.ResumeDeviceCode(graph.SavedDeviceCode{
+		UserCode: saved.UserCode, VerificationURI: saved.VerificationURI, Message: saved.Message, ExpiresAt: saved.ExpiresAt,
+		Code: saved.Code, Interval: saved.Interval,
+	}))
+}
+
+func deviceCode(dc *graph.DeviceCode) monitors.DeviceCode {
+	saved := dc.Save()
 	return monitors.DeviceCode{
-		UserCode: dc.UserCode, VerificationURI: dc.VerificationURI, Message: dc.Message, ExpiresAt: dc.ExpiresAt,
+		UserCode: saved.UserCode, VerificationURI: saved.VerificationURI, Message: saved.Message, ExpiresAt: saved.ExpiresAt,
+		Code: saved.Code, Interval: saved.Interval,
 		Wait: func(ctx context.Context) (monitors.Authorization, error) {
 			a, err := dc.Wait(ctx)
 			return authorization(a, err)
 		},
-	}, nil
+	}
+}
+
+// As is the same application with a credential of one monitor's own.
+func (g client) As(own func() (monitors.Own, error)) monitors.Graph {
+	return client{g.c.As(func() (graph.Own, error) {
+		o, err := own()
+		return graph.Own(o), err
+	})}
 }
 
 // Credentials reads when the application's credentials end.

@@ -183,7 +183,7 @@ func (s *site) begin(upn string) monitors.Flow {
 	var f monitors.Flow
 	s.eventually("sign-in started", func() bool {
 		var err error
-		f, err = s.m.Authorize(s.t.Context(), upn, monitors.ByDeviceCode)
+		f, err = s.m.Authorize(s.t.Context(), monitors.Order{UPN: upn, Method: monitors.ByDeviceCode})
 		return err == nil
 	})
 	return f
@@ -433,7 +433,7 @@ func (s *site) beginBy(upn string, method monitors.Method) monitors.Flow {
 	var f monitors.Flow
 	s.eventually("sign-in started", func() bool {
 		var err error
-		f, err = s.m.Authorize(s.t.Context(), upn, method)
+		f, err = s.m.Authorize(s.t.Context(), monitors.Order{UPN: upn, Method: method})
 		return err == nil
 	})
 	return f

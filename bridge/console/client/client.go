@@ -144,23 +144,38 @@ func (c *Client) Authorize(ctx context.Context, account, upn string) (api.Author
 
 // AuthorizeBy begins a sign-in for a monitor. The answer says where to sign in, and with which code.
 func (c *Client) AuthorizeBy(ctx context.Context, account, upn string, method api.Method) (api.Authorization, error) {
+	return c.AuthorizeWith(ctx, account, upn, api.AuthorizeRequest{Method: method})
+}
+
+// AuthorizeWith is AuthorizeBy for an application of several.
+func (c *Client) AuthorizeWith(ctx context.Context, account, upn string, in api.AuthorizeRequest) (api.Authorization, error) {
 	var out api.Authorization
-	err := c.call(ctx, http.MethodPost, at("accounts", account, "monitors", upn, "authorize"), api.AuthorizeRequest{Method: method}, 0, &out)
+	err := c.call(ctx, http.MethodPost, at("accounts", account, "monitors", upn, "authorize"), in, 0, &out)
 	return out, err
 }
 
 // RenewMonitor has a monitor take up a new secret or another application. The answer is that of AuthorizeBy, and
 // final at once where nobody needs to sign in.
 func (c *Client) RenewMonitor(ctx context.Context, account, upn string, method api.Method) (api.Authorization, error) {
+	return c.RenewMonitorWith(ctx, account, upn, api.AuthorizeRequest{Method: method})
+}
+
+// RenewMonitorWith is RenewMonitor with a new secret of the monitor's own, or for an application of several.
+func (c *Client) RenewMonitorWith(ctx context.Context, account, upn string, in api.AuthorizeRequest) (api.Authorization, error) {
 	var out api.Authorization
-	err := c.call(ctx, http.MethodPost, at("accounts", account, "monitors", upn, "renew"), api.AuthorizeRequest{Method: method}, 0, &out)
+	err := c.call(ctx, http.MethodPost, at("accounts", account, "monitors", upn, "renew"), in, 0, &out)
 	return out, err
 }
 
 // AddMonitor makes a user a monitor.
 func (c *Client) AddMonitor(ctx context.Context, account, upn string) (api.Monitor, error) {
+	return c.AddMonitorWith(ctx, account, api.AddMonitorRequest{UPN: upn})
+}
+
+// AddMonitorWith is AddMonitor with a secret of the monitor's own.
+func (c *Client) AddMonitorWith(ctx context.Context, account string, in api.AddMonitorRequest) (api.Monitor, error) {
 	var out api.Monitor
-	err := c.call(ctx, http.MethodPost, at("accounts", account, "monitors"), api.AddMonitorRequest{UPN: upn}, 0, &out)
+	err := c.call(ctx, http.MethodPost, at("accounts", account, "monitors"), in, 0, &out)
 	return out, err
 }
 

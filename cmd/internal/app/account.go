@@ -22,9 +22,6 @@ import (
 	"presencebridge/graph"
 	"presencebridge/graph/notify"
 	"presencebridge/monitors"
-	"presencebridge/monitors/wire"
-	"presencebridge/webhook"
-	"presencebridge/webhook/signin"
 )
 
 // account is everything that one tenant needs, in the process that owns it.
@@ -37,7 +34,8 @@ type account struct {
 	tenure  *tenure   // nil: it is only built, not run
 	readTo  time.Time // what the owner before had dealt with; written by prepare
 
-	graph    *graph.Client
+	graph    *graph.Client   // the first application, which alone sets presence: its id names the session
+	graphs   []*graph.Client // all applications
 	engine   *bridge.Engine
 	monitors *monitors.Manager
 	decoder  *notify.Decoder
@@ -70,31 +68,6 @@ func newAccount(app *App, name string, metrics prometheus.Registerer, t *tenure)
 
 // mayAct tells whether no other replica can have taken the account over.
 func (a *account) mayAct() bool { return a.tenure == nil || a.tenure.mayAct() }
-
-func (a *account) buildGraph() error {
-	g := a.cfg.Graph
-	cfg := graph.Config{
-		Account: a.name, TenantID: g.TenantID, ClientID: g.ClientID, Cloud: graph.Cloud(g.Cloud),
-		Endpoints:     graph.Endpoints{Login: g.Endpoints.Login, Graph: g.Endpoints.Graph, CAFile: g.Endpoints.CAFile},
-		UserAttribute: a.cfg.Directory.ExtensionAttribute,
-		Budgets: graph.Budgets{
-			Reads:  graph.Budget{Limit: a.cfg.Budgets.Reads, Window: 30 * time.Second},
-			Writes: graph.Budget{Limit: a.cfg.Budgets.Writes, Window: 30 * time.Second, Max: 10_000},
-		},
-		MaySend: a.mayAct, Log: a.app.log, Metrics: a.metrics,
-	}
-	if g.CertificateFile != "" {
-		cfg.Certificate = graph.CertificateFile(g.CertificateFile)
-	} else {
-		cfg.ClientSecret = graph.SecretFile(g.ClientSecretFile)
-	}
-	if g.CertificatePasswordFile != "" {
-		cfg.CertificatePassword = graph.SecretFile(g.CertificatePasswordFile)
-	}
-	client, err := graph.New(cfg)
-	a.graph = client
-	return err
-}
 
 func (a *account) buildEngine() error {
 	pol, err := a.cfg.ParsePolicy()
@@ -143,29 +116,6 @@ func (a *account) buildEngine() error {
 // literal keeps a configured 0, which means none, apart from the engine's zero value, which means its default.
 func literal(d time.Duration) time.Duration { return max(d, time.Nanosecond) }
 
-func (a *account) buildMonitors() error {
-	var err error
-	a.monitors, err = monitors.New(monitors.Config{
-		Account: a.name, Monitors: a.cfg.MonitorUPNs(), Graph: wire.Graph(a.graph), Store: wire.Store(a.app.bus.Bucket(bus.Monitors)),
-		Sealer: a.app.keys, Sink: sink{a}, TenantID: a.cfg.Graph.TenantID, ClientID: a.cfg.Graph.ClientID,
-		PublicURL:          a.app.opts.Config.PublicURL,
-		NewClientState:     func() (string, error) { return webhook.NewClientState(a.app.webhookKey(), a.name) },
-		NewSignInState:     func() (string, error) { return signin.NewState(a.app.webhookKey(), a.name) },
-		CurrentClientState: func(s string) bool { return webhook.CheckClientState(a.app.webhookKey(), a.name, s) },
-		OnCertificates: func(keys map[string]monitors.DecryptionKey) {
-			if err := a.setCertificates(keys); err != nil {
-				a.log.Error("the encryption certificates cannot be used", "error", err)
-			}
-		},
-		NoSubscriptions: !a.graph.Cloud().Subscriptions, SweepInterval: a.cfg.Sweep.Interval,
-		PolledInterval: a.cfg.Sweep.PolledInterval, Lease: a.cfg.Lease, PushesReported: true, Log: a.app.log, Metrics: a.metrics,
-	})
-	if err == nil && !a.graph.Cloud().Subscriptions {
-		a.log.Warn("this cloud has no presence subscriptions: every member is polled", "cloud", a.cfg.Graph.Cloud)
-	}
-	return err
-}
-
 func (a *account) buildDecoder() error {
 	urls := a.graph.ValidationKeysURLs()
 	keys, err := notify.NewKeySource(notify.KeySourceConfig{
@@ -186,7 +136,7 @@ func (a *account) buildDecoder() error {
 	case graph.CloudGlobal, "":
 	}
 	a.decoder, err = notify.New(notify.Config{
-		Account: a.name, TenantID: a.cfg.Graph.TenantID, Audiences: []string{a.cfg.Graph.ClientID}, Issuers: issuers,
+		Account: a.name, TenantID: a.cfg.Graph.TenantID, Audiences: a.cfg.Graph.ClientIDs(), Issuers: issuers,
 		Keys: keys, Certificates: a.certs, Pool: a.app.pool, Log: a.app.log, Metrics: a.metrics,
 		CheckClientState: func(s string) bool { return a.app.ourClientState(a.name, s) },
 	})
@@ -295,8 +245,8 @@ func (a *account) close() {
 	for _, p := range a.pbxs {
 		p.Close()
 	}
-	if a.graph != nil {
-		a.graph.Close()
+	for _, g := range a.graphs {
+		g.Close()
 	}
 	if m, ok := a.metrics.(*tenureMetrics); ok {
 		m.end()

@@ -130,8 +130,8 @@ func (b *backend) Monitors(ctx context.Context, account string) ([]api.Monitor, 
 }
 
 // Authorize implements console.Backend.
-func (b *backend) Authorize(ctx context.Context, account, upn string, method api.Method) (api.Authorization, error) {
-	r, err := b.ask(ctx, account, command{Op: "authorize", Key: upn, Method: method})
+func (b *backend) Authorize(ctx context.Context, account, upn string, in api.AuthorizeRequest) (api.Authorization, error) {
+	r, err := b.ask(ctx, account, command{Op: "authorize", Key: upn, Method: in.Method, ClientID: in.ClientID})
 	if err != nil || r.Authorization == nil {
 		return api.Authorization{}, err
 	}

@@ -22,9 +22,23 @@ type command struct {
 	Method    api.Method              `json:"method,omitempty"` // of a sign-in
 	Answer    *signin.Answer          `json:"answer,omitempty"` // what a browser brought back from one
 	WaitMS    int64                   `json:"wait_ms,omitempty"`
-	Since     int                     `json:"since,omitempty"` // changes of a resync that were told already
-	Explain   *explainQuery           `json:"explain,omitempty"`
+	// ClientID is the application that an order about a monitor means, and Secret a client secret of it for the monitor alone.
+	ClientID string        `json:"client_id,omitempty"`
+	Secret   string        `json:"secret,omitempty"`
+	Since    int           `json:"since,omitempty"` // changes of a resync that were told already
+	Explain  *explainQuery `json:"explain,omitempty"`
 }
+
+// order is what the command wants done with a monitor.
+func (c command) order() monitors.Order {
+	return monitors.Order{UPN: c.Key, ClientID: c.ClientID, Method: monitors.Method(c.Method), Secret: c.Secret}
+}
+
+// String does not tell the secret and the answer.
+func (c command) String() string { return "command " + c.Op }
+
+// GoString does not either.
+func (c command) GoString() string { return c.String() }
 
 // reply answers a command.
 type reply struct {
@@ -110,14 +124,14 @@ func (a *account) carryOut(ctx context.Context, c command) (reply, error) {
 		return reply{Monitors: a.monitorList()}, nil
 	case "authorize":
 		f, err := whenRunning(ctx, func() (monitors.Flow, error) {
-			return a.monitors.Authorize(ctx, c.Key, monitors.Method(c.Method))
+			return a.monitors.Authorize(ctx, c.order())
 		})
 		return a.signInStarted(c.Key, f, err)
 	case "renew":
-		f, err := whenRunning(ctx, func() (monitors.Flow, error) { return a.monitors.Renew(ctx, c.Key, monitors.Method(c.Method)) })
+		f, err := whenRunning(ctx, func() (monitors.Flow, error) { return a.monitors.Renew(ctx, c.order()) })
 		return a.signInStarted(c.Key, f, err)
 	case "add_monitor":
-		in, err := whenRunning(ctx, func() (monitors.Info, error) { return a.monitors.Add(ctx, c.Key) })
+		in, err := whenRunning(ctx, func() (monitors.Info, error) { return a.monitors.Add(ctx, c.order()) })
 		return a.monitorChanged(c.Key, in, err)
 	case "remove_monitor":
 		in, err := a.removeMonitor(ctx, c.Key)
@@ -183,7 +197,7 @@ func (a *account) awaitAuthorization(ctx context.Context, c command) (reply, err
 }
 
 func (a *account) authorization(f monitors.Flow) *api.Authorization {
-	out := &api.Authorization{ID: f.ID, Account: a.name, UPN: f.UPN, Method: api.Method(f.Method), State: string(f.State), Code: f.Code, Message: f.Text}
+	out := &api.Authorization{ID: f.ID, Account: a.name, UPN: f.UPN, ClientID: f.ClientID, Method: api.Method(f.Method), State: string(f.State), Code: f.Code, Message: f.Text}
 	if f.State == monitors.FlowPending {
 		out.UserCode, out.VerificationURI, out.URL, out.ExpiresAt = f.UserCode, f.VerificationURI, f.URL, f.ExpiresAt
 	}

@@ -57,9 +57,9 @@ func (a *account) signInStarted(upn string, f monitors.Flow, err error) (reply, 
 		return reply{}, a.noMonitor(upn)
 	case errors.As(err, &app):
 		return reply{}, fail("conflict", "%s", app.Error())
-	case errors.Is(err, monitors.ErrMethod):
+	case errors.Is(err, monitors.ErrMethod), errors.Is(err, monitors.ErrUnknownApplication):
 		return reply{}, fail("invalid", "%v", err)
-	case errors.Is(err, monitors.ErrNoSubscriptions):
+	case errors.Is(err, monitors.ErrNoSubscriptions), errors.Is(err, monitors.ErrSecretConfigured):
 		return reply{}, fail("conflict", "%v", err)
 	case err != nil:
 		return reply{}, fail("unavailable", "the sign-in could not be started: %v", err)
@@ -93,21 +93,21 @@ func (a *account) monitorChanged(upn string, in monitors.Info, err error) (reply
 	switch {
 	case errors.Is(err, monitors.ErrUnknownMonitor):
 		return reply{}, a.noMonitor(upn)
-	case errors.Is(err, monitors.ErrUPN):
+	case errors.Is(err, monitors.ErrUPN), errors.Is(err, monitors.ErrUnknownApplication):
 		return reply{}, fail("invalid", "%q: %v", upn, err)
 	case errors.Is(err, monitors.ErrKnownMonitor), errors.Is(err, monitors.ErrNoSubscriptions),
-		errors.Is(err, monitors.ErrRetiring), errors.Is(err, monitors.ErrNotSignedIn):
+		errors.Is(err, monitors.ErrRetiring), errors.Is(err, monitors.ErrSecretConfigured), errors.Is(err, monitors.ErrNotSignedIn):
 		return reply{}, fail("conflict", "%s: %v", upn, err)
 	case err != nil:
 		return reply{}, fail("unavailable", "%s: %v", upn, err)
 	}
-	m := monitorView(in)
+	m := monitorView(in, len(a.graphs))
 	return reply{Monitor: &m}, nil
 }
 
 // monitorOrder sends an order about a monitor to the owner of the account.
-func (b *backend) monitorOrder(ctx context.Context, account, op, upn string) (api.Monitor, error) {
-	r, err := b.ask(ctx, account, command{Op: op, Key: upn})
+func (b *backend) monitorOrder(ctx context.Context, account string, c command) (api.Monitor, error) {
+	r, err := b.ask(ctx, account, c)
 	if err != nil || r.Monitor == nil {
 		return api.Monitor{}, err
 	}
@@ -115,23 +115,23 @@ func (b *backend) monitorOrder(ctx context.Context, account, op, upn string) (ap
 }
 
 // AddMonitor implements console.Backend.
-func (b *backend) AddMonitor(ctx context.Context, account, upn string) (api.Monitor, error) {
-	return b.monitorOrder(ctx, account, "add_monitor", upn)
+func (b *backend) AddMonitor(ctx context.Context, account string, in api.AddMonitorRequest) (api.Monitor, error) {
+	return b.monitorOrder(ctx, account, command{Op: "add_monitor", Key: in.UPN, ClientID: in.ClientID, Secret: in.ClientSecret})
 }
 
 // RemoveMonitor implements console.Backend.
 func (b *backend) RemoveMonitor(ctx context.Context, account, upn string) (api.Monitor, error) {
-	return b.monitorOrder(ctx, account, "remove_monitor", upn)
+	return b.monitorOrder(ctx, account, command{Op: "remove_monitor", Key: upn})
 }
 
 // RetryMonitor implements console.Backend.
 func (b *backend) RetryMonitor(ctx context.Context, account, upn string) (api.Monitor, error) {
-	return b.monitorOrder(ctx, account, "retry_monitor", upn)
+	return b.monitorOrder(ctx, account, command{Op: "retry_monitor", Key: upn})
 }
 
 // RenewMonitor implements console.Backend.
-func (b *backend) RenewMonitor(ctx context.Context, account, upn string, method api.Method) (api.Authorization, error) {
-	r, err := b.ask(ctx, account, command{Op: "renew", Key: upn, Method: method})
+func (b *backend) RenewMonitor(ctx context.Context, account, upn string, in api.AuthorizeRequest) (api.Authorization, error) {
+	r, err := b.ask(ctx, account, command{Op: "renew", Key: upn, Method: in.Method, ClientID: in.ClientID, Secret: in.ClientSecret})
 	if err != nil || r.Authorization == nil {
 		return api.Authorization{}, err
 	}

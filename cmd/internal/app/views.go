@@ -46,7 +46,7 @@ const viewsAtATime = 500
 func (a *account) describeCredentials(out *api.Account, now time.Time) {
 	known := a.monitors.Credentials()
 	for _, c := range known.List {
-		row := api.Credential{Kind: c.Kind, KeyID: c.KeyID, Name: c.Name, ExpiresAt: c.Expires, InUse: c.InUse, Text: c.Text(now)}
+		row := api.Credential{Kind: c.Kind, KeyID: c.KeyID, Name: c.Name, ExpiresAt: c.Expires, InUse: c.InUse, Text: c.Text(now), ClientID: c.ClientID, Monitors: c.Monitors}
 		if within := c.EndsWithin(now); within >= 0 {
 			row.EndsWithinDays = &within
 		}
@@ -230,15 +230,22 @@ func words(rs []bridge.Reason) []string {
 func (a *account) monitorList() []api.Monitor {
 	out := []api.Monitor{}
 	for _, in := range a.monitors.Monitors() {
-		out = append(out, monitorView(in))
+		out = append(out, monitorView(in, len(a.graphs)))
 	}
 	return out
 }
 
-func monitorView(in monitors.Info) api.Monitor {
+func monitorView(in monitors.Info, applications int) api.Monitor {
 	m := api.Monitor{
 		UPN: in.UPN, State: string(in.State), Since: in.Since, Code: in.Code, Text: in.Text, Remedy: in.Remedy, Added: in.Added,
 		SignedInAt: in.SignedIn, Members: in.Members, Capacity: graph.MaxPresences,
+	}
+	m.OwnSecret = in.OwnSecret
+	if applications > 1 && in.ClientID != "" {
+		m.Application, m.ClientID = in.Application, in.ClientID
+	}
+	if b := in.Before; b != nil {
+		m.Before = &api.MonitorState{State: string(b.State), Since: b.Since, Code: b.Code, Text: b.Text, Remedy: b.Remedy}
 	}
 	if m.Code == "" && in.Problem.Code != "" {
 		m.Code, m.Text, m.Remedy = in.Problem.Code, in.Problem.Text, in.Problem.Remedy

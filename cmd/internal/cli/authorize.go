@@ -4,18 +4,22 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"presencebridge/bridge/console/client"
 	"presencebridge/bridge/console/client/api"
+	"presencebridge/cmd/internal/config"
 )
 
 // signIn is how a command has a monitor signed in.
 type signIn struct {
 	redirect, link, device bool
 	wait                   bool
+	application            string
+	secretFile             string
 }
 
 func (s *signIn) flags(cmd *cobra.Command) {
@@ -24,6 +28,7 @@ func (s *signIn) flags(cmd *cobra.Command) {
 	f.BoolVar(&s.redirect, "redirect", false, "print an address to open in a browser now, within 15 minutes")
 	f.BoolVar(&s.link, "copy-url", false, "print an address to send to somebody else, who opens it once within 24 hours")
 	f.BoolVar(&s.wait, "wait", false, "with --copy-url: wait for it")
+	f.StringVar(&s.application, "application", "", "client id of the application to sign in for; default: the first that needs it")
 	cmd.MarkFlagsMutuallyExclusive("device-code", "redirect", "copy-url")
 }
 
@@ -38,6 +43,19 @@ func (s *signIn) method() api.Method {
 	}
 }
 
+// request is what the bridge is asked for.
+func (s *signIn) request() (api.AuthorizeRequest, error) {
+	in := api.AuthorizeRequest{Method: s.method(), ClientID: s.application}
+	if s.secretFile == "" {
+		return in, nil
+	}
+	var err error
+	if in.ClientSecret, err = config.ReadSecret(s.secretFile); err != nil {
+		return in, fmt.Errorf("--client-secret-file: %w", err)
+	}
+	return in, nil
+}
+
 func newAuthorize(r *remote) *cobra.Command {
 	var s signIn
 	cmd := &cobra.Command{
@@ -47,7 +65,7 @@ func newAuthorize(r *remote) *cobra.Command {
 			"says what became of it, except for an address that was sent: monitors list shows that.\n" +
 			"--redirect and --copy-url need the redirect URI public_url/authorize/callback in the application's registration.",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return signInBy(cmd, r, &s, args[0], (*client.Client).AuthorizeBy)
+			return signInBy(cmd, r, &s, args[0], (*client.Client).AuthorizeWith)
 		},
 	}
 	s.flags(cmd)
@@ -55,10 +73,14 @@ func newAuthorize(r *remote) *cobra.Command {
 }
 
 // beginSignIn is the client's call that begins one.
-type beginSignIn func(c *client.Client, ctx context.Context, account, upn string, method api.Method) (api.Authorization, error)
+type beginSignIn func(c *client.Client, ctx context.Context, account, upn string, in api.AuthorizeRequest) (api.Authorization, error)
 
 // signInBy begins a sign-in, shows what a person needs for it, waits, and says what became of it.
 func signInBy(cmd *cobra.Command, r *remote, s *signIn, upn string, begin beginSignIn) error {
+	in, err := s.request()
+	if err != nil {
+		return err
+	}
 	c, err := r.client()
 	if err != nil {
 		return err
@@ -67,7 +89,7 @@ func signInBy(cmd *cobra.Command, r *remote, s *signIn, upn string, begin beginS
 	if err != nil {
 		return err
 	}
-	auth, err := begin(c, cmd.Context(), account, upn, s.method())
+	auth, err := begin(c, cmd.Context(), account, upn, in)
 	if err != nil {
 		return err
 	}
@@ -88,11 +110,33 @@ func signInBy(cmd *cobra.Command, r *remote, s *signIn, upn string, begin beginS
 		err = writeJSON(out, auth)
 	case !auth.Pending():
 		_, err = fmt.Fprintf(out, "%s: %s\n", auth.State, auth.Message)
+		if err == nil && auth.State == api.AuthorizationDone && s.application == "" {
+			err = tellOthers(cmd, c, account, auth)
+		}
 	}
 	if err == nil && !auth.Pending() && auth.State != api.AuthorizationDone {
 		err = errSilent
 	}
 	return err
+}
+
+// tellOthers names the applications that the monitor is still to be signed in for.
+func tellOthers(cmd *cobra.Command, c *client.Client, account string, done api.Authorization) error {
+	list, err := c.Monitors(cmd.Context(), account)
+	if err != nil {
+		return err
+	}
+	for i := range list {
+		m := &list[i]
+		if !strings.EqualFold(m.UPN, done.UPN) || m.ClientID == "" || m.ClientID == done.ClientID || m.State == "authorized" {
+			continue
+		}
+		if _, err := fmt.Fprintf(cmd.OutOrStdout(), "Application %d (%s) still needs a sign-in: presence-bridge monitors authorize %s --application %s\n",
+			m.Application, m.ClientID, m.UPN, m.ClientID); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func showSignIn(out io.Writer, a *api.Authorization, waiting bool) error {

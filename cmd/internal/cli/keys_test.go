@@ -135,7 +135,10 @@ func TestKilledRotationGoesOn(t *testing.T) {
 		before := keyLines(t, file)
 		command := start(t, "keys", "rotate", "--config", file)
 		eventually(t, func() bool { return !equalLines(keyLines(t, file), before) || command.over() }, "the new key is in the file")
-		time.Sleep(after)
+		select {
+		case <-time.After(after):
+		case <-command.ended:
+		}
 		require.NoError(t, killed(command))
 		if running {
 			require.NoError(t, killed(bridge))

@@ -36,7 +36,8 @@ func monitorsList(cmd *cobra.Command, r *remote) error {
 	if err != nil {
 		return err
 	}
-	rows := [][]string{{"ACCOUNT", "MONITOR", "STATE", "SINCE", "MEMBERS", "SUBSCRIPTION", "REMARK"}}
+	var several bool // applications, in some account
+	rows := [][]string{{"ACCOUNT", "MONITOR", "APPLICATION", "STATE", "SINCE", "MEMBERS", "SUBSCRIPTION", "REMARK"}}
 	byAccount := map[string][]api.Monitor{}
 	for _, account := range accounts {
 		list, err := c.Monitors(cmd.Context(), account)
@@ -50,16 +51,38 @@ func monitorsList(cmd *cobra.Command, r *remote) error {
 				sub = "until " + stamp(m.Subscription.ExpiresAt)
 			}
 			remark := strings.Trim(m.Text+"; "+m.Remedy, "; ")
-			rows = append(rows, []string{account, m.UPN, m.State, stamp(m.Since), fmt.Sprintf("%d of %d", m.Members, m.Capacity), sub, remark})
+			application := ""
+			if m.Application > 0 {
+				several = true
+				application = fmt.Sprintf("%d (%s)", m.Application, m.ClientID)
+			}
+			rows = append(rows, []string{account, m.UPN, application, stateOf(&m), stamp(m.Since), fmt.Sprintf("%d of %d", m.Members, m.Capacity), sub, remark})
 		}
 	}
 	if r.json {
 		return writeJSON(cmd.OutOrStdout(), byAccount)
 	}
+	if !several {
+		for i, row := range rows {
+			rows[i] = slices.Delete(row, 2, 3)
+		}
+	}
 	if err := table(cmd.OutOrStdout(), rows); err != nil {
 		return err
 	}
 	return showCredentials(cmd, c, accounts)
+}
+
+// stateOf is the state, and under a sign-in what it is needed for.
+func stateOf(m *api.Monitor) string {
+	if m.Before == nil || m.Before.State == "unset" {
+		return m.State
+	}
+	was := m.Before.State
+	if m.Before.Code != "" {
+		was += " " + m.Before.Code
+	}
+	return m.State + " (" + was + ")"
 }
 
 // showCredentials says below the list which secrets and certificates end soon, without which no monitor works.

@@ -64,6 +64,7 @@ func (v *validator) graph(a *Account, path string, apps seen) {
 		v.unique(apps, key, path+".client_id", "is used with the same tenant at %s", "one application in one tenant serves one account: its budgets and its presence sessions cannot be shared")
 	}
 	v.credentials(g, path)
+	v.applications(a, path, apps)
 	if u := v.endpoint(path+".endpoints.login", g.Endpoints.Login); u != nil && strings.Trim(u.Path, "/") != "" {
 		v.add(path+".endpoints.login", fmt.Sprintf("has the path %q", u.Path), "give it as https://host[:port], the tenant is added")
 	}
@@ -110,6 +111,7 @@ func (v *validator) endpoint(path, text string) *url.URL {
 func (v *validator) monitors(a *Account, path string) {
 	upns := seen{}
 	for i, m := range a.Monitors {
+		v.ownCredential(m, fmt.Sprintf("%s.monitors[%d]", path, i))
 		at := fmt.Sprintf("%s.monitors[%d].upn", path, i)
 		v.upn(at, m.UPN)
 		v.unique(upns, strings.ToLower(m.UPN), at, "is also at %s", "each user carries one presence subscription only")

@@ -96,17 +96,20 @@ type Account struct {
 	WriteGrace time.Duration `yaml:"write_grace" default:"30s" min:"1s" max:"10m" doc:"How long past its timeout an unanswered write is taken to be under way still. Nothing else is written there meanwhile."`
 	Teams      Teams         `yaml:"teams" doc:"Timing of writes to Teams."`
 	Budgets    Budgets       `yaml:"budgets" doc:"How many Graph requests the bridge allows itself for this account, per 30 s."`
+
+	Subscriptions Subscriptions `yaml:"subscriptions" doc:"When presence subscriptions are made anew."`
 }
 
 // Graph is the access to a tenant.
 type Graph struct {
-	TenantID                string    `yaml:"tenant_id" doc:"Directory (tenant) id, a GUID."`
-	ClientID                string    `yaml:"client_id" doc:"Application (client) id of the app registration, a GUID."`
-	ClientSecretFile        string    `yaml:"client_secret_file" path:"file" doc:"File with the client secret. It is read again when it changes. Either this or certificate_file."`
-	CertificateFile         string    `yaml:"certificate_file" path:"file" doc:"File with the application's certificate and private key, PEM or PKCS#12 (.pfx). Either this or client_secret_file."`
-	CertificatePasswordFile string    `yaml:"certificate_password_file" path:"file" doc:"File with the password of certificate_file, where it has one."`
-	Cloud                   string    `yaml:"cloud" default:"global" oneof:"global usgov-l4 usgov-l5 china" doc:"Microsoft's cloud that the tenant lives in. Only global has presence subscriptions; elsewhere the sweep covers everybody."`
-	Endpoints               Endpoints `yaml:"endpoints" doc:"Other addresses than the cloud's own, for simulators."`
+	TenantID                string        `yaml:"tenant_id" doc:"Directory (tenant) id, a GUID."`
+	ClientID                string        `yaml:"client_id" doc:"Application (client) id of the app registration, a GUID."`
+	ClientSecretFile        string        `yaml:"client_secret_file" path:"file" doc:"File with the client secret. It is read again when it changes. Either this or certificate_file."`
+	CertificateFile         string        `yaml:"certificate_file" path:"file" doc:"File with the application's certificate and private key, PEM or PKCS#12 (.pfx). Either this or client_secret_file."`
+	CertificatePasswordFile string        `yaml:"certificate_password_file" path:"file" doc:"File with the password of certificate_file, where it has one."`
+	Cloud                   string        `yaml:"cloud" default:"global" oneof:"global usgov-l4 usgov-l5 china" doc:"Microsoft's cloud that the tenant lives in. Only global has presence subscriptions; elsewhere the sweep covers everybody."`
+	Applications            []Application `yaml:"applications" item:"-" doc:"Further app registrations of the same tenant, beside client_id. Each multiplies the capacity: a monitor carries 650 members for each application that it was signed in for. They need Presence.Read.All (delegated), and better Presence.Read.All (application) too, so that the sweep's reads are spread over all; only client_id sets presence. Append new ones at the end: whatever changes place needs its sign-ins anew."`
+	Endpoints               Endpoints     `yaml:"endpoints" doc:"Other addresses than the cloud's own, for simulators."`
 }
 
 // Endpoints override the addresses of a cloud.
@@ -127,7 +130,25 @@ func (a *Account) Observing() bool { return a.Mode == "observe" }
 
 // Monitor is a user that carries a presence subscription.
 type Monitor struct {
-	UPN string `yaml:"upn" doc:"User principal name of the monitor. Not a Global Administrator."`
+	UPN                     string `yaml:"upn" doc:"User principal name of the monitor. Not a Global Administrator."`
+	ClientSecretFile        string `yaml:"client_secret_file" path:"file" doc:"File with a client secret of the application client_id for this monitor alone, for organisations that demand one for each. It is read again when it changes. Absent: the account's credential, or the secret given with monitors add or renew."`
+	CertificateFile         string `yaml:"certificate_file" path:"file" doc:"The same with a certificate and its private key, PEM or PKCS#12 (.pfx). Instead of client_secret_file."`
+	CertificatePasswordFile string `yaml:"certificate_password_file" path:"file" doc:"File with the password of certificate_file, where it has one."`
+}
+
+// Application is a further app registration of the tenant.
+type Application struct {
+	ClientID                string `yaml:"client_id" doc:"Application (client) id of the app registration, a GUID."`
+	ClientSecretFile        string `yaml:"client_secret_file" path:"file" doc:"File with its client secret. Either this or certificate_file."`
+	CertificateFile         string `yaml:"certificate_file" path:"file" doc:"File with its certificate and private key, PEM or PKCS#12 (.pfx). Either this or client_secret_file."`
+	CertificatePasswordFile string `yaml:"certificate_password_file" path:"file" doc:"File with the password of certificate_file, where it has one."`
+}
+
+// Subscriptions says when presence subscriptions are made anew. Graph cannot change the list of people in one.
+type Subscriptions struct {
+	JoinDelay  time.Duration `yaml:"join_delay" default:"2m" min:"1s" max:"1h" doc:"How long people who join are collected before their subscription is made anew. Until then they are polled."`
+	LeaveDelay time.Duration `yaml:"leave_delay" default:"1h" min:"1s" max:"24h" doc:"How long a subscription goes on watching people who left, when nobody joins. What it says about them is ignored."`
+	RotateOver time.Duration `yaml:"rotate_over" default:"1h" min:"1s" max:"24h" doc:"Over how long subscriptions are made anew, one after the other, after keys rotate or keys rotate-certificate."`
 }
 
 // PBX is one PBX.

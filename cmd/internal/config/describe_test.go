@@ -19,7 +19,7 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 		require.True(t, strings.HasSuffix(k.Doc, "."), k.Path)
 		require.Contains(t, out.String(), "\n"+k.Path+"\n", k.Path)
 		require.Equal(t, k.Min == "", k.Max == "", "%s: limits come in pairs", k.Path)
-		if !k.Group && !strings.HasSuffix(k.Path, "[].name") && !strings.HasPrefix(k.Path, "accounts[].monitors[]") && !strings.HasPrefix(k.Path, "accounts[].exclude[]") {
+		if !k.Group && !strings.HasSuffix(k.Path, "[].name") && !strings.HasPrefix(k.Path, "accounts[].monitors[]") && !strings.HasPrefix(k.Path, "accounts[].exclude[]") && !strings.HasPrefix(k.Path, "accounts[].graph.applications[]") {
 			require.NotEmpty(t, k.Env, k.Path)
 			require.Contains(t, out.String(), k.Env)
 		}

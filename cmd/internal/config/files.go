@@ -45,6 +45,7 @@ func (v *validator) accountFiles(a *Account, path string) {
 	v.secretFile(path+".graph.client_secret_file", a.Graph.ClientSecretFile)
 	v.secretFile(path+".graph.certificate_file", a.Graph.CertificateFile)
 	v.secretFile(path+".graph.certificate_password_file", a.Graph.CertificatePasswordFile)
+	v.monitorFiles(a, path)
 	v.authorities(path+".graph.endpoints.ca_file", a.Graph.Endpoints.CAFile)
 	v.overridesFile(a, path)
 	for i, p := range a.PBX {

@@ -52,6 +52,9 @@ type Credential struct {
 	EndsWithinDays *int `json:"ends_within_days,omitempty"`
 	// Text says so with the remedy, for one in use.
 	Text string `json:"text,omitempty"`
+	// ClientID is the application's, Monitors those that have it for their own; none: it is the common one.
+	ClientID string   `json:"client_id,omitempty"`
+	Monitors []string `json:"monitors,omitempty"`
 }
 
 // PBX is one PBX of an account, and whether its connector has a connection.
@@ -161,6 +164,14 @@ type Monitor struct {
 	Code   string    `json:"code,omitempty"`   // why it needs attention: stable
 	Text   string    `json:"text,omitempty"`   // the same in words
 	Remedy string    `json:"remedy,omitempty"` // what to do about it
+	// Before is the state under a sign-in that is under way: what the sign-in is needed for.
+	Before *MonitorState `json:"before,omitempty"`
+	// Application is the number, from 1, of the application that this place of the monitor is for, and ClientID its id; absent
+	// where the account has one application. With several, each monitor is listed once for each.
+	Application int    `json:"application,omitempty"`
+	ClientID    string `json:"client_id,omitempty"`
+	// OwnSecret: its tokens are fetched with a secret or certificate of its own.
+	OwnSecret bool `json:"own_secret,omitempty"`
 	// Added: it is not in the configuration, but was added while the bridge ran.
 	Added      bool      `json:"added,omitempty"`
 	SignedInAt time.Time `json:"signed_in_at,omitzero"`
@@ -173,6 +184,25 @@ type Monitor struct {
 // AddMonitorRequest is the body of POST /accounts/{account}/monitors.
 type AddMonitorRequest struct {
 	UPN string `json:"upn"`
+	// ClientSecret is a client secret of the application for this monitor alone: of ClientID, or of the first. It is sealed and
+	// never shown.
+	ClientSecret string `json:"client_secret,omitempty"`
+	ClientID     string `json:"client_id,omitempty"`
+}
+
+// String does not tell the secret.
+func (r AddMonitorRequest) String() string { return "add " + r.UPN }
+
+// GoString does not either.
+func (r AddMonitorRequest) GoString() string { return r.String() }
+
+// MonitorState is a state of a monitor with its story.
+type MonitorState struct {
+	State  string    `json:"state"`
+	Since  time.Time `json:"since,omitzero"`
+	Code   string    `json:"code,omitempty"`
+	Text   string    `json:"text,omitempty"`
+	Remedy string    `json:"remedy,omitempty"`
 }
 
 // Subscription is a monitor's presence subscription as Graph knows it.
@@ -203,14 +233,26 @@ const (
 // AuthorizeRequest is the body of the requests that begin a sign-in. It may be absent.
 type AuthorizeRequest struct {
 	Method Method `json:"method,omitempty"` // empty: device_code
+	// ClientID is the application to sign in for; empty: the first that needs it.
+	ClientID string `json:"client_id,omitempty"`
+	// ClientSecret is a new client secret for this monitor alone; only renew takes one. It is sealed and never shown.
+	ClientSecret string `json:"client_secret,omitempty"`
 }
+
+// String does not tell the secret.
+func (r AuthorizeRequest) String() string { return "sign in by " + string(r.Method) }
+
+// GoString does not either.
+func (r AuthorizeRequest) GoString() string { return r.String() }
 
 // Authorization is a sign-in for a monitor.
 type Authorization struct {
 	ID      string `json:"id"`
 	Account string `json:"account"`
 	UPN     string `json:"upn"`
-	Method  Method `json:"method"`
+	// ClientID is the application that is signed in for.
+	ClientID string `json:"client_id,omitempty"`
+	Method   Method `json:"method"`
 	// State is pending, authorized, declined, expired, or another word for how it failed.
 	State   string `json:"state"`
 	Code    string `json:"code,omitempty"` // Microsoft's, where it failed, such as AADSTS53003
