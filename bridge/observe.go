@@ -75,6 +75,7 @@ func (s *step) observe() {
 	rules.Observe, rules.Paced, rules.Contest.Flips = false, nil, -1
 	trial := step{rules: &rules, r: s.r.Clone(), now: s.now, teamsJustRead: true}
 	trial.decideTeams()
+	trial.decideTeamsNote()
 	for i := range trial.r.Endpoints {
 		trial.justRead = trial.r.Endpoints[i].ID
 		trial.decideEndpoint(&trial.r.Endpoints[i])

@@ -116,6 +116,7 @@ func layers() []struct{ from, to []string } {
 		{[]string{"bridge/policy/cases"}, []string{"bridge/policy"}},
 		{[]string{"bridge/explore"}, []string{"bridge", "bridge/policy", "bridge/pbx"}},
 		{[]string{"bridge/explain"}, []string{"bridge"}},
+		{[]string{"bridge/replay"}, []string{"bridge", "bridge/policy", "bridge/pbx"}},
 		{[]string{"bridge/scenario"}, nil},
 		{[]string{"bridge/bus", "bridge/keyring"}, nil},
 		{[]string{"bridge/directory"}, []string{"bridge/pbx"}},
