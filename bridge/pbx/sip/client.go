@@ -27,14 +27,15 @@ type Client struct {
 	watched atomic.Bool
 	dialing chan struct{} // holds a token while nobody dials
 
-	mu      sync.Mutex
-	closed  bool
-	current *flow
-	session *session
-	pubs    map[string]*publication // by user
-	listed  map[string]person       // who is on the resource list and not in the users file
-	usersAt string                  // the last trouble with the users file
-	broken  error                   // why the watch is interrupted
+	mu       sync.Mutex
+	closed   bool
+	current  *flow
+	session  *session
+	pubs     map[string]*publication // by user
+	listed   map[string]person       // who is on the resource list and not in the users file
+	listRead bool                    // the list was read once
+	usersAt  string                  // the last trouble with the users file
+	broken   error                   // why the watch is interrupted
 }
 
 var _ pbx.Connector = (*Client)(nil)
@@ -167,7 +168,7 @@ func (c *Client) forget(id string) {
 // Read implements [pbx.Connector]: it fetches both documents (RFC 6665 section 4.4.3).
 func (c *Client) Read(ctx context.Context, user string) (pbx.State, error) {
 	const op = "read"
-	p, err := c.person(op, user)
+	p, err := c.person(ctx, op, user)
 	if err != nil {
 		return pbx.State{}, err
 	}
@@ -251,7 +252,14 @@ func (c *Client) Snapshot(ctx context.Context) ([]pbx.User, error) {
 	if err != nil {
 		return nil, typed(op, err)
 	}
-	return c.fetchAll(ctx, l, people)
+	var users []pbx.User
+	if c.cfg.ListURI != "" {
+		if users, people, err = c.fetchList(ctx, l, people); err != nil {
+			return nil, err
+		}
+	}
+	rest, err := c.fetchAll(ctx, l, people)
+	return append(users, rest...), err
 }
 
 func (c *Client) fetchAll(ctx context.Context, l *flow, people []person) ([]pbx.User, error) {

@@ -10,6 +10,11 @@ import (
 	"presencebridge/bridge/pbx"
 )
 
+// newListed is somebody who is on the list and in no file.
+func (c *Client) newListed(aor sip.Uri, name string) person {
+	return person{User: User{Extension: aor.User, URI: aor.String(), Name: name}, id: userID(aor, c.cfg.Domain), aor: aor}
+}
+
 func aorKey(u sip.Uri) string { return u.User + "@" + strings.ToLower(u.Host) }
 
 // users brings the subscriptions in line with the users file.

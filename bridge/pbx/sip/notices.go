@@ -123,9 +123,7 @@ func (s *session) member(r resource) *watched {
 		w.listed = true
 		return w
 	}
-	w := &watched{endpoint: endpoint{person: person{
-		User: User{Extension: aor.User, URI: aor.String(), Name: r.name}, id: userID(aor, s.c.cfg.Domain), aor: aor,
-	}, hasDialog: !s.l.without(eventDialog)}, listed: true}
+	w := &watched{endpoint: endpoint{person: s.c.newListed(aor, r.name), hasDialog: !s.l.without(eventDialog)}, listed: true}
 	s.endpoints[w.id], s.byAOR[aorKey(aor)] = w, w
 	for i, name := range eventNames() {
 		w.settled[i] = s.l.without(name) || s.list[i] == nil

@@ -3,7 +3,6 @@ package sip
 import (
 	"context"
 	"errors"
-	"fmt"
 	"hash/fnv"
 	"strconv"
 	"time"
@@ -59,7 +58,7 @@ func (c *Client) publication(p person) *publication {
 // Apply implements [pbx.Connector]. It publishes our document, or removes it. The state it returns is the person's own.
 func (c *Client) Apply(ctx context.Context, user string, w pbx.Write) (pbx.State, error) {
 	const op = "publish"
-	p, err := c.person(op, user)
+	p, err := c.person(ctx, op, user)
 	if err != nil {
 		return pbx.State{}, err
 	}
@@ -301,22 +300,4 @@ func (c *Client) eachPublication(do func(*publication)) {
 		do(p)
 		p.turn <- struct{}{}
 	}
-}
-
-// person finds a user; nobody else is asked for at the PBX.
-func (c *Client) person(op, user string) (person, error) {
-	p, ok, err := c.users.find(user)
-	if ok {
-		return p, nil
-	}
-	c.mu.Lock()
-	p, ok = c.listed[user]
-	c.mu.Unlock()
-	switch {
-	case ok:
-		return p, nil
-	case err != nil:
-		return p, &pbx.Error{Kind: pbx.Unanswered, Op: op, Err: err}
-	}
-	return p, &pbx.Error{Kind: pbx.Gone, Op: op, Err: fmt.Errorf("there is no extension %q", clip(user))}
 }

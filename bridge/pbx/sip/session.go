@@ -45,6 +45,8 @@ type session struct {
 	up        bool
 	heardAny  bool
 	refused   int
+	doubted   time.Time     // when all subscriptions were doubted, last
+	again     bool          // what is published is to be renewed as well
 	changed   chan struct{} // closed and replaced with every settling
 
 	queue   []pbx.Event
@@ -236,6 +238,9 @@ func (s *session) schedule(ctx context.Context) {
 			s.users()
 			users = time.Now()
 		}
+		if s.renewAgain() {
+			s.c.renewAll()
+		}
 		s.c.renewDue(ctx, s)
 		for _, sub := range s.dueNow() {
 			if !s.spawn(ctx, func() { s.send(ctx, sub) }) {
@@ -243,6 +248,14 @@ func (s *session) schedule(ctx context.Context) {
 			}
 		}
 	}
+}
+
+func (s *session) renewAgain() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	again := s.again
+	s.again = false
+	return again
 }
 
 // spawn runs something beside others, at the rate that is allowed. It returns false when ctx or the link ended.
@@ -375,6 +388,7 @@ func (s *session) failed(t *tracked, err error) {
 		t.asks, t.due = se.min, time.Now()
 	case se.code == sip.StatusCallTransactionDoesNotExists && t.toTag != "": // 481: that dialog is gone
 		t.fresh, t.due = true, time.Now()
+		s.doubtAll()
 	case kind == pbx.Unauthorised:
 		s.l.fail(err)
 	case se.code == 489:
@@ -386,6 +400,28 @@ func (s *session) failed(t *tracked, err error) {
 		s.settle(t)
 		s.retry(t, se.retry)
 	}
+}
+
+// doubtAll refreshes everything, after a reset: a PBX that forgot one subscription has been restarted, most likely, which
+// over UDP nothing else tells. The mutex is held.
+func (s *session) doubtAll() {
+	now := time.Now()
+	if now.Sub(s.doubted) < s.c.cfg.Expires {
+		return // the others had their refresh, or have it soon
+	}
+	s.doubted = now
+	s.c.cfg.Log.Warn("the pbx forgot a subscription; all are refreshed")
+	for t := range s.subs {
+		if t.stopped || t.leaving {
+			continue
+		}
+		t.due, t.again, t.settled = now, t.running, false
+		if t.of != nil {
+			t.of.settled[eventIndex(t.event)] = false
+		}
+	}
+	s.again = true // a list that is refreshed says everything anew
+	s.push(pbx.Event{Kind: pbx.EventReset})
 }
 
 // refusedBy gives a subscription up for long. Where everything is refused, the PBX as a whole is not usable.

@@ -225,10 +225,14 @@ func readNotice(req *sip.Request) notice {
 
 // fetch asks once (RFC 6665 section 4.4.3): a subscription that expires at once is answered by one notification.
 func (l *flow) fetch(ctx context.Context, event string, target sip.Uri) (notice, error) {
+	return l.fetchOf(ctx, event, target, false)
+}
+
+func (l *flow) fetchOf(ctx context.Context, event string, target sip.Uri, list bool) (notice, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.c.cfg.Timeout)
 	defer cancel()
 	got := make(chan notice, 1)
-	s := &subscription{event: event, target: target}
+	s := &subscription{event: event, target: target, list: list}
 	s.handler = func(n notice) {
 		select {
 		case got <- n:

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"presencebridge/bridge/pbx"
 )
@@ -14,6 +13,8 @@ const tryEach = 3
 
 // noETag is a SIP-If-Match that no document has. It has the shape of Kamailio's, which answers 500 to any other.
 const noETag = "a.1.1.1.1"
+
+var errNobody = errors.New("neither users_file nor the list names an extension")
 
 // errIgnoresIfMatch: what the connector publishes could not be told apart from somebody else's.
 var errIgnoresIfMatch = errors.New("the PBX ignores SIP-If-Match: it must answer 412 when it holds no such document (RFC 3903 section 6)")
@@ -35,8 +36,14 @@ func (c *Client) verify(ctx context.Context) error {
 	if err != nil {
 		return &pbx.Error{Kind: pbx.Refused, Op: op, Err: err}
 	}
+	if c.cfg.ListURI != "" {
+		if _, _, err := c.fetchList(ctx, l, people); err != nil {
+			return err
+		}
+		people = append(people, c.listedPeople()...)
+	}
 	if len(people) == 0 {
-		return c.verifyList(ctx, l)
+		return &pbx.Error{Kind: pbx.Refused, Op: op, Err: errNobody, Remedy: "Write a line for each extension into users_file, or put them on the list of list_uri."}
 	}
 	var last error
 	for _, p := range people[:min(len(people), tryEach)] {
@@ -63,24 +70,14 @@ func (c *Client) verifyOne(ctx context.Context, l *flow, p person) error {
 	return err
 }
 
-// verifyList subscribes to the resource list, and ends the subscription again.
-func (c *Client) verifyList(ctx context.Context, l *flow) error {
-	const op = "verify the list"
-	if c.cfg.ListURI == "" {
-		return &pbx.Error{Kind: pbx.Refused, Op: op, Err: errors.New("users_file lists nobody")}
+func (c *Client) listedPeople() []person {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := make([]person, 0, len(c.listed))
+	for _, p := range c.listed {
+		out = append(out, p)
 	}
-	aor, err := parseAOR(c.cfg.ListURI, c.cfg.Domain)
-	if err != nil {
-		return &pbx.Error{Kind: pbx.Refused, Op: op, Err: err}
-	}
-	s := &subscription{event: eventPresence, target: aor, list: true, handler: func(notice) {}}
-	l.register(s)
-	defer l.finish(s)
-	if _, err := l.subscribe(ctx, s, time.Minute); err != nil {
-		return err
-	}
-	_, err = l.subscribe(ctx, s, 0)
-	return err
+	return out
 }
 
 // withRemedy says what a person can do about an error.

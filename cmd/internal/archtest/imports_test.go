@@ -121,7 +121,8 @@ func layers() []struct{ from, to []string } {
 		{[]string{"bridge/bus", "bridge/keyring"}, nil},
 		{[]string{"bridge/directory"}, []string{"bridge/pbx"}},
 		{[]string{"bridge/teams"}, []string{"graph", "bridge"}},
-		{[]string{"bridge/pbx/pbxsim/...", "bridge/pbx/threecxsim/..."}, nil},
+		{[]string{"bridge/pbx/pbxsim/...", "bridge/pbx/threecxsim/...", "bridge/pbx/sipsim/..."}, nil},
+		{[]string{"bridge/pbx/sip/kamailio"}, nil},
 		{[]string{"bridge/pbx/..."}, []string{"bridge/pbx", "bridge/pbx/link"}},
 		{[]string{"bridge/console/..."}, []string{"bridge", "bridge/pbx", "bridge/policy"}},
 	}
@@ -180,8 +181,8 @@ func bans() []ban {
 		{what: []string{"github.com/microsoftgraph/msgraph-sdk-go"}, why: "the SDK's root client makes a cold build take minutes"},
 		{what: []string{"github.com/microsoftgraph/..."}, except: []string{"graph"}, prod: true, why: "graph is the only importer of the SDK"},
 		{what: []string{module + "/graph", module + "/graph/notify"}, only: []string{"graph/graphsim/..."}, prod: true, why: "the simulated tenant is the other side's view and shares no code with ours"},
-		{what: []string{module + "/bridge/..."}, only: []string{"bridge/pbx/pbxsim/...", "bridge/pbx/threecxsim/..."}, prod: true, why: "the simulated PBX is the other side's view and shares no code with ours"},
-		{what: []string{module + "/graph/graphsim/...", module + "/bridge/pbx/pbxsim/...", module + "/bridge/pbx/threecxsim/..."}, except: []string{"cmd/...", "graph/graphsim/...", "bridge/pbx/pbxsim/...", "bridge/pbx/threecxsim/...", "bridge/pbx/pbxtest"}, prod: true, why: "only the program's own commands and tests use simulators"},
+		{what: []string{module + "/bridge/..."}, only: []string{"bridge/pbx/pbxsim/...", "bridge/pbx/threecxsim/...", "bridge/pbx/sipsim/...", "bridge/pbx/sip/kamailio"}, prod: true, why: "the simulated PBX is the other side's view and shares no code with ours"},
+		{what: []string{module + "/graph/graphsim/...", module + "/bridge/pbx/pbxsim/...", module + "/bridge/pbx/threecxsim/...", module + "/bridge/pbx/sipsim/...", module + "/bridge/pbx/sip/kamailio"}, except: []string{"cmd/...", "graph/graphsim/...", "bridge/pbx/pbxsim/...", "bridge/pbx/threecxsim/...", "bridge/pbx/sipsim/...", "bridge/pbx/sip/kamailio", "bridge/pbx/pbxtest"}, prod: true, why: "only the program's own commands and tests use simulators"},
 		{what: []string{module + "/bridge/policy"}, only: []string{"graph/..."}, why: "graph never sees policy"},
 	}
 }
