@@ -57,6 +57,8 @@ type Config struct {
 	// PushLatency is Graph's greatest delay of a notification: what has not been told for so long was lost. Default 1 min
 	// (learn:change-notifications-overview).
 	PushLatency time.Duration
+	// RenewEvery is how often a subscription is renewed, or earlier where Graph gives less than twice that. Default 25 min.
+	RenewEvery time.Duration
 	// NoSubscriptions: the cloud has no presence subscriptions, the sweep does everything.
 	NoSubscriptions bool
 
@@ -86,7 +88,7 @@ func (c *Config) defaults() {
 		or    time.Duration
 	}{
 		{&c.SweepInterval, time.Minute}, {&c.PolledInterval, 15 * time.Second}, {&c.Lease, 5 * time.Minute},
-		{&c.JoinDelay, 2 * time.Minute}, {&c.LeaveDelay, time.Hour}, {&c.RotateOver, time.Hour}, {&c.PushLatency, pushLatency},
+		{&c.JoinDelay, 2 * time.Minute}, {&c.LeaveDelay, time.Hour}, {&c.RotateOver, time.Hour}, {&c.PushLatency, pushLatency}, {&c.RenewEvery, renewEvery},
 		{&c.SignInTime, 15 * time.Minute}, {&c.LinkTime, 24 * time.Hour},
 	} {
 		if *d.value <= 0 {

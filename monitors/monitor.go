@@ -219,7 +219,7 @@ func (mo *monitor) planRenewal() {
 		return
 	}
 	half := s.Renewed.Add(s.Expires.Sub(s.Renewed) / 2)
-	mo.renewAt = earliest(s.Renewed.Add(jitter(renewEvery, 0.1)), half)
+	mo.renewAt = earliest(s.Renewed.Add(jitter(mo.m.cfg.RenewEvery, 0.1)), half)
 }
 
 // challenged takes a reauthorizationRequired.

@@ -161,6 +161,16 @@ func (s *Sim) Subscriptions() []Subscription {
 	return out
 }
 
+// Watched are the object ids of those whom a subscription watches, nobody if there is none.
+func (s *Sim) Watched(id string) []string {
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
+	if x := s.hub.subs[strings.ToLower(id)]; x != nil {
+		return slices.Clone(x.ids)
+	}
+	return nil
+}
+
 // KillSubscription has a subscription die silently, or with revive come to life again.
 func (s *Sim) KillSubscription(id string, revive bool) error {
 	s.hub.mu.Lock()

@@ -68,6 +68,8 @@ func TestSlowSubscription(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		require.Len(t, b.items(), 2)
 		require.Error(t, x.SlowSubscription("x", 0))
+		require.ElementsMatch(t, []string{x.id(anna), x.id(ben)}, x.Watched(id))
+		require.Empty(t, x.Watched("x"))
 		require.Equal(t, 400, x.call("POST", "/sim/subscriptions/"+id, "", map[string]string{"do": "slow", "by": "late"}).status)
 	})
 }

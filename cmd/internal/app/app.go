@@ -48,6 +48,9 @@ type Options struct {
 	ReadWindow time.Duration
 	// DirectoryInterval is how often Entra is asked what changed about the users. 0: as configured.
 	DirectoryInterval time.Duration
+	// PushLatency is Graph's greatest delay of a notification, and RenewEvery how often subscriptions are renewed.
+	// 0: 1 min and 25 min. Others are for tests that cannot wait so long.
+	PushLatency, RenewEvery time.Duration
 }
 
 // App is a running bridge.

@@ -72,6 +72,7 @@ func (a *account) buildMonitors() error {
 		},
 		NoSubscriptions: !a.graph.Cloud().Subscriptions, SweepInterval: a.cfg.Sweep.Interval,
 		PolledInterval: a.cfg.Sweep.PolledInterval, Lease: a.cfg.Lease, PushesReported: true,
+		PushLatency: a.app.opts.PushLatency, RenewEvery: a.app.opts.RenewEvery,
 		JoinDelay: a.cfg.Subscriptions.JoinDelay, LeaveDelay: a.cfg.Subscriptions.LeaveDelay, RotateOver: a.cfg.Subscriptions.RotateOver,
 		Log: a.app.log, Metrics: a.metrics,
 	}
