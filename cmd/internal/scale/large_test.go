@@ -11,6 +11,6 @@ import (
 func TestScale(t *testing.T) {
 	run(t, size{
 		members: 100_000, monitors: 154, sweep: time.Minute, polled: 15 * time.Second, latency: time.Minute, slow: 50 * time.Second,
-		promise: 150 * time.Second, life: 6 * time.Minute, background: 50 * time.Millisecond, patience: 6 * time.Minute,
+		promise: 150 * time.Second, life: 6 * time.Minute, background: 50 * time.Millisecond, patience: 20 * time.Minute, poll: time.Second, lag: 10 * time.Second,
 	})
 }

@@ -41,6 +41,7 @@ type size struct {
 	renewEvery        time.Duration // 0: as by default
 	background        time.Duration // between two calls of people who have nothing to do with it; 0: nobody calls
 	patience          time.Duration // for whatever has no promised time
+	poll              time.Duration // how often it is looked whether something has come about
 	lag               time.Duration // that a machine under load may add to a promised time
 }
 
@@ -133,7 +134,7 @@ accounts:
 func (s *site) signIn(upns ...string) {
 	s.t.Helper()
 	g, ctx := errgroup.WithContext(s.t.Context())
-	g.SetLimit(16)
+	g.SetLimit(8)
 	for _, upn := range upns {
 		g.Go(func() error {
 			a, err := s.admin.Authorize(ctx, account, upn)
@@ -201,7 +202,7 @@ func (s *site) await(within time.Duration, what string, cond func() bool) time.D
 		select {
 		case <-s.t.Context().Done():
 			s.t.Fatal(s.t.Context().Err())
-		case <-time.After(50 * time.Millisecond):
+		case <-time.After(s.size.poll):
 		}
 	}
 	return time.Since(began)
