@@ -197,3 +197,6 @@ func (e *Engine) MemberIDs() []string {
 
 // Context ends when the engine's run ends: for callers that have none of their own.
 func (e *Engine) Context() context.Context { return e.runContext() }
+
+// CurrentRules is what steps decide by at this moment. It must not be changed.
+func (e *Engine) CurrentRules() *Rules { return e.rules.Load() }

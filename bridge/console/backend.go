@@ -49,6 +49,10 @@ type Backend interface {
 	// is, or after wait, or when ctx ends, whichever comes first; in none of these cases is that
 	// an error.
 	Authorization(ctx context.Context, account, id string, wait time.Duration) (api.Authorization, error)
+	// ReplayPolicy runs what was observed in the account through its policy and another one. It calls each for
+	// every difference, from time to time for the progress, and at the end for the summary; when each fails, it
+	// returns that error.
+	ReplayPolicy(ctx context.Context, account string, in api.ReplayRequest, each func(api.ReplayItem) error) error
 	// Resync reads both sides of every member of the account in full, or of the member with that id
 	// alone, applies policy again, and returns when all of it has been carried out or has
 	// failed. It calls report from time to time, never concurrently, and not after it has returned.

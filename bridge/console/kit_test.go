@@ -154,6 +154,27 @@ func (b *memBackend) Explain(ctx context.Context, account, key string, q Explain
 	return e, nil
 }
 
+func (b *memBackend) ReplayPolicy(_ context.Context, account string, in api.ReplayRequest, each func(api.ReplayItem) error) error {
+	if err := b.account(account); err != nil {
+		return err
+	}
+	if strings.Contains(in.Policy, "wrong") {
+		return Invalid("line 1: wrong")
+	}
+	for _, item := range []api.ReplayItem{
+		{Progress: &api.ReplayProgress{Done: 1, Total: 2}},
+		{Difference: &api.ReplayDifference{Member: "id-01", UPN: "user01@contoso.com", Side: "teams", From: in.Since, Until: when, Old: "Available", New: "Busy"}},
+	} {
+		if err := each(item); err != nil {
+			return err
+		}
+	}
+	if strings.Contains(in.Policy, "breaks") {
+		return Unavailable("the owner is gone")
+	}
+	return each(api.ReplayItem{Summary: &api.ReplaySummary{Since: in.Since, Until: when, Members: 2, Changed: 1, Observations: 7, Remarks: []string{"x"}}})
+}
+
 func (b *memBackend) Monitors(_ context.Context, account string) ([]api.Monitor, error) {
 	return b.monitors[account], b.account(account)
 }

@@ -20,6 +20,8 @@ func TestSpecAndTypesAgree(t *testing.T) {
 		"Accounts": reflect.TypeFor[api.Accounts](), "Account": reflect.TypeFor[api.Account](), "Credential": reflect.TypeFor[api.Credential](), "PBX": reflect.TypeFor[api.PBX](),
 		"Members": reflect.TypeFor[api.Members](), "Member": reflect.TypeFor[api.Member](), "Teams": reflect.TypeFor[api.Teams](),
 		"Endpoint": reflect.TypeFor[api.Endpoint](), "Assertion": reflect.TypeFor[api.Assertion](), "Override": reflect.TypeFor[api.Override](), "Would": reflect.TypeFor[api.Would](),
+		"ReplayRequest": reflect.TypeFor[api.ReplayRequest](), "ReplayItem": reflect.TypeFor[api.ReplayItem](), "ReplayDifference": reflect.TypeFor[api.ReplayDifference](),
+		"ReplayProgress": reflect.TypeFor[api.ReplayProgress](), "ReplaySummary": reflect.TypeFor[api.ReplaySummary](),
 		"Monitors": reflect.TypeFor[api.Monitors](), "Monitor": reflect.TypeFor[api.Monitor](), "Subscription": reflect.TypeFor[api.Subscription](),
 		"Authorization": reflect.TypeFor[api.Authorization](), "AddMonitorRequest": reflect.TypeFor[api.AddMonitorRequest](), "AuthorizeRequest": reflect.TypeFor[api.AuthorizeRequest](), "ResyncRequest": reflect.TypeFor[api.ResyncRequest](),
 		"MonitorState": reflect.TypeFor[api.MonitorState](), "Resealed": reflect.TypeFor[api.Resealed](), "CertificateRotation": reflect.TypeFor[api.CertificateRotation](),

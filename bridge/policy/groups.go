@@ -156,3 +156,16 @@ func (p *Policy) pbxRules() iter.Seq[[]PBXRule] {
 		}
 	}
 }
+
+// AsksForDetails tells whether any rule asks for more of Teams than the pair: for out of office, or for a copy of the
+// status message. Only then are they kept.
+func (p *Policy) AsksForDetails() bool {
+	for rules := range p.account().teamsRules() {
+		for i := range rules {
+			if rules[i].When.OutOfOffice != presence.AbsenceUnknown || rules[i].Set.Message.Copy {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -42,6 +42,7 @@ type account struct {
 	certs    *notify.Keyring
 	dir      *directoryLoop
 	resyncs  *resyncs
+	replays  *replays
 	pbxs     []connect.Connector
 	loaded   atomic.Bool
 
@@ -63,6 +64,7 @@ func newAccount(app *App, name string, metrics prometheus.Registerer, t *tenure)
 		}
 	}
 	a.resyncs = newResyncs(a)
+	a.replays = newReplays(a)
 	return a, nil
 }
 
@@ -213,6 +215,7 @@ func (a *account) run(ctx context.Context) error {
 	g.Go(func() error { return a.monitors.Run(working) })
 	g.Go(func() error { a.resumeRotation(working); return nil })
 	g.Go(func() error { return a.resyncs.run(working) })
+	g.Go(func() error { return a.replays.run(working) })
 	g.Go(func() error {
 		<-taking.Done()
 		a.stopCommands()

@@ -23,10 +23,12 @@ type command struct {
 	Answer    *signin.Answer          `json:"answer,omitempty"` // what a browser brought back from one
 	WaitMS    int64                   `json:"wait_ms,omitempty"`
 	// ClientID is the application that an order about a monitor means, and Secret a client secret of it for the monitor alone.
-	ClientID string        `json:"client_id,omitempty"`
-	Secret   string        `json:"secret,omitempty"`
-	Since    int           `json:"since,omitempty"` // changes of a resync that were told already
-	Explain  *explainQuery `json:"explain,omitempty"`
+	ClientID string `json:"client_id,omitempty"`
+	Secret   string `json:"secret,omitempty"`
+	Since    int    `json:"since,omitempty"` // changes of a resync, or differences of a replay, that were told already
+
+	Replay  *api.ReplayRequest `json:"replay,omitempty"`
+	Explain *explainQuery      `json:"explain,omitempty"`
 }
 
 // order is what the command wants done with a monitor.
@@ -51,6 +53,7 @@ type reply struct {
 	Monitor       *api.Monitor       `json:"monitor,omitempty"`
 	Authorization *api.Authorization `json:"authorization,omitempty"`
 	Resync        *resyncState       `json:"resync,omitempty"`
+	Replay        *replayState       `json:"replay,omitempty"`
 
 	Resealed    *api.Resealed            `json:"resealed,omitempty"`
 	Certificate *api.CertificateRotation `json:"certificate,omitempty"`
@@ -146,6 +149,8 @@ func (a *account) carryOut(ctx context.Context, c command) (reply, error) {
 		return a.reseal(ctx, c.Op == "reseal_all")
 	case "rotate_certificate":
 		return a.rotateCertificate(ctx)
+	case "replay", "replay_state", "replay_stop":
+		return a.replayCommand(c)
 	case "resync":
 		st, err := a.resyncs.start(c.Key)
 		return reply{Resync: st}, err
