@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -69,4 +70,34 @@ func TestPolicyTestOfAnAccount(t *testing.T) {
 	require.Equal(t, 1, r.code)
 	require.Regexp(t, `config.yaml:\d+ teams_to_pbx\[0\]`, r.out)
 	require.Contains(t, bad(t, "policy", "test", table, "--config", config), "--account a or b")
+}
+
+// testReplay runs after a call in Teams began that still goes on.
+func testReplay(t *testing.T, file, upn string) {
+	pol := filepath.Join(t.TempDir(), "new.yaml")
+	require.NoError(t, os.WriteFile(pol, []byte("policy:\n  preset: micollab\n  teams_to_pbx: []\n"), 0o600))
+	var text string
+	eventually(t, func() bool {
+		text = run(t, "policy", "replay", "--config", file, "--account", "contoso", "--policy", pol).out
+		return strings.Contains(text, upn)
+	}, "the records are there")
+	require.Regexp(t, `USER +SIDE +FROM +UNTIL +NOW +WITH THE OTHER POLICY`, text)
+	require.Regexp(t, upn+` +main \S+ +\S+ \S+ +still +In a call +Available`, text)
+	require.Regexp(t, `contoso: 1 of \d+ members would have looked different, \d+ times?, since \S+ \S+ \(\d+ observations?\)`, text)
+
+	var js replayed
+	require.NoError(t, json.Unmarshal([]byte(good(t, "policy", "replay", "--config", file, "--account", "contoso", "--policy", pol, "--since", "1h", "--json")), &js))
+	require.Equal(t, "contoso", js.Account)
+	require.Equal(t, 1, js.Summary.Changed)
+	require.Equal(t, "Available", js.Differences[len(js.Differences)-1].New)
+
+	require.Contains(t, bad(t, "policy", "replay", "--config", file, "--policy", pol), "--account contoso or fabrikam")
+	require.Contains(t, bad(t, "policy", "replay", "--config", file, "--policy", pol, "--since", "never"), "--since: ")
+	require.Contains(t, bad(t, "policy", "replay", "--config", file), "policy")
+	require.NoError(t, os.WriteFile(pol, []byte("teams_to_pbx:\n- {set: {}}\n"), 0o600))
+	require.Contains(t, bad(t, "policy", "replay", "--config", file, "--account", "contoso", "--policy", pol), pol+":2: teams_to_pbx[0].set:")
+	require.NoError(t, os.WriteFile(pol, []byte("\n"), 0o600))
+	require.Contains(t, bad(t, "policy", "replay", "--config", file, "--account", "contoso", "--policy", pol), "is empty")
+	require.NoError(t, os.WriteFile(pol, []byte("preset: sip\nteams_to_pbx: [{when: {activity: InACall}, set: {status: x}}, {when: {activity: InACall}, set: {status: y}}]\n"), 0o600))
+	require.Contains(t, run(t, "policy", "replay", "--config", file, "--account", "contoso", "--policy", pol).err, "remark: "+pol+": line 2: teams_to_pbx[1]: it can never decide")
 }

@@ -66,6 +66,7 @@ func TestCommandsOnARunningBridge(t *testing.T) {
 		require.Contains(t, text, "In a call (")
 		require.Contains(t, text, "afterwards Available again")
 	})
+	t.Run("policy replay", func(t *testing.T) { testReplay(t, file, upn) })
 	require.Equal(t, 0, c.terminate(t), c.err.String())
 	text := bad(t, "users", "list", "--config", file)
 	require.Contains(t, text, "cannot reach the bridge at http://")
