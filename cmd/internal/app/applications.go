@@ -40,11 +40,8 @@ func (a *account) newGraph(app config.Application, number int) (*graph.Client, e
 		Account: a.name, Application: strconv.Itoa(number), TenantID: g.TenantID, ClientID: app.ClientID, Cloud: graph.Cloud(g.Cloud),
 		Endpoints:     graph.Endpoints{Login: g.Endpoints.Login, Graph: g.Endpoints.Graph, CAFile: g.Endpoints.CAFile},
 		UserAttribute: a.cfg.Directory.ExtensionAttribute,
-		Budgets: graph.Budgets{
-			Reads:  graph.Budget{Limit: a.cfg.Budgets.Reads, Window: 30 * time.Second},
-			Writes: graph.Budget{Limit: a.cfg.Budgets.Writes, Window: 30 * time.Second, Max: 10_000},
-		},
-		MaySend: a.mayAct, Log: a.app.log, Metrics: a.metrics,
+		Budgets:       budgets(a.cfg.Budgets),
+		MaySend:       a.mayAct, Log: a.app.log, Metrics: a.metrics,
 	}
 	if app.CertificateFile != "" {
 		cfg.Certificate = graph.CertificateFile(app.CertificateFile)
@@ -55,6 +52,16 @@ func (a *account) newGraph(app config.Application, number int) (*graph.Client, e
 		cfg.CertificatePassword = graph.SecretFile(app.CertificatePasswordFile)
 	}
 	return graph.New(cfg)
+}
+
+// budgets are the configured ones as the client takes them.
+func budgets(b config.Budgets) graph.Budgets {
+	return graph.Budgets{
+		Reads:        graph.Budget{Limit: b.Reads, Window: 30 * time.Second},
+		ConfirmShare: b.ConfirmShare, SweepShare: b.SweepShare,
+		Writes:        graph.Budget{Limit: b.Writes, Window: 30 * time.Second, Max: b.WritesMost},
+		Subscriptions: graph.Budget{Limit: b.Subscriptions, Window: 20 * time.Second},
+	}
 }
 
 func (a *account) buildMonitors() error {

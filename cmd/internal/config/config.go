@@ -95,7 +95,7 @@ type Account struct {
 	HoldDown   time.Duration `yaml:"hold_down" default:"3s" min:"0" max:"5m" doc:"Least time between two writes for one person on a PBX. The first change goes at once; of those in between the last one wins."`
 	WriteGrace time.Duration `yaml:"write_grace" default:"30s" min:"1s" max:"10m" doc:"How long past its timeout an unanswered write is taken to be under way still. Nothing else is written there meanwhile."`
 	Teams      Teams         `yaml:"teams" doc:"Timing of writes to Teams."`
-	Budgets    Budgets       `yaml:"budgets" doc:"How many Graph requests the bridge allows itself for this account, per 30 s."`
+	Budgets    Budgets       `yaml:"budgets" doc:"How many Graph requests the bridge allows itself for this account."`
 
 	Subscriptions Subscriptions `yaml:"subscriptions" doc:"When presence subscriptions are made anew."`
 }
@@ -186,8 +186,12 @@ type Teams struct {
 
 // Budgets bound the requests to Graph of one account.
 type Budgets struct {
-	Reads  int `yaml:"reads" default:"1500" min:"30" max:"10000" doc:"Reads per 30 s, of which the sweep takes at most a fifth (a quarter where there are no subscriptions) and confirming reads have a fifth."`
-	Writes int `yaml:"writes" default:"1200" min:"30" max:"10000" doc:"Writes per 30 s to begin with. It is raised while Graph does not throttle."`
+	Reads         int     `yaml:"reads" default:"1500" min:"30" max:"10000" doc:"Reads per 30 s, for each application. Graph documents 1,500 on one page and 10,000 on another."`
+	ConfirmShare  float64 `yaml:"confirm_share" default:"0.2" min:"0.05" max:"0.5" doc:"Part of reads that is kept for confirming reads, which also go ahead of everything."`
+	SweepShare    float64 `yaml:"sweep_share" default:"0" min:"0" max:"0.45" doc:"Part of reads that the sweep may take, and not more. 0: 0.2, or 0.25 in a cloud without presence subscriptions."`
+	Writes        int     `yaml:"writes" default:"1200" min:"30" max:"10000" doc:"Writes per 30 s to begin with. The most urgent go first: clearing, then setting, then renewing."`
+	WritesMost    int     `yaml:"writes_most" default:"10000" min:"30" max:"100000" doc:"Up to where writes is raised, by a tenth every 30 s, while it is needed and Graph does not throttle. Equal to writes, or below: never."`
+	Subscriptions int     `yaml:"subscriptions" default:"500" min:"20" max:"2000" doc:"Creations, renewals and deletions of subscriptions per 20 s."`
 }
 
 // Policy is an account's policy as it stands in the file, not yet understood.

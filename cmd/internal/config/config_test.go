@@ -79,7 +79,7 @@ func TestDefaults(t *testing.T) {
 	require.Equal(t, 5*time.Minute, a.Lease)
 	require.Equal(t, 3*time.Second, a.HoldDown)
 	require.Equal(t, 5*time.Second, a.Teams.Settle)
-	require.Equal(t, Budgets{Reads: 1500, Writes: 1200}, a.Budgets)
+	require.Equal(t, Budgets{Reads: 1500, ConfirmShare: 0.2, Writes: 1200, WritesMost: 10_000, Subscriptions: 500}, a.Budgets)
 	require.Equal(t, Sweep{Interval: time.Minute, PolledInterval: 15 * time.Second}, a.Sweep)
 	require.Equal(t, PBX{
 		Name: "main", Type: "micollab", URL: "https://pbx.contoso.com", TokenFile: "token",
@@ -185,6 +185,9 @@ func TestRefused(t *testing.T) {
 		{"account", "lease: 5h", "too large"},
 		{"account", "budgets: {reads: many}", `budgets.reads: "many" is not a whole number`},
 		{"account", "budgets: {writes: 1}", "too small"},
+		{"account", "budgets: {sweep_share: 0.5}", "too large"},
+		{"account", "budgets: {confirm_share: 0}", "too small"},
+		{"account", "budgets: {subscriptions: 2001}", "too large"},
 		{"account", "sweep: {interval: 10s}", "sweep.polled_interval: 15s is longer than sweep.interval, 10s"},
 		{"account", "exclude: reception@contoso.com", "accounts[0].exclude: must be a list"},
 		{"account", "exclude: [reception]", "accounts[0].exclude[0]: \"reception\" is not a user principal name"},
