@@ -234,7 +234,7 @@ func (l *loop) forget(c *cell, member string) {
 	l.e.mu.Lock()
 	_, back := l.e.members[member]
 	l.e.mu.Unlock()
-	if back || len(c.waiting) > 0 { // excluded, but still a member of the directory: the record stays, empty; or more to fold
+	if back || len(c.waiting) > 0 || l.cells[member] != c { // excluded, but still a member of the directory: the record stays, empty; or more to fold
 		return
 	}
 	l.mu.Lock()

@@ -353,6 +353,9 @@ func (l *loop) resume(c *cell) {
 	}
 	if len(c.waiting) == 0 {
 		c.waiting = nil
+		if c.rec.Wiped && !c.storing { // it could not go while something waited
+			l.forget(c, c.rec.Member)
+		}
 	}
 }
 

@@ -128,3 +128,17 @@ teams_to_pbx:
 		assert.Empty(t, string(rec.Teams.OutOfOffice)+rec.Teams.Message, "no rule of theirs asks")
 	})
 }
+
+// A leaver's record goes although more about them waited behind its store.
+func TestALeaverIsForgottenWhateverComesMeanwhile(t *testing.T) {
+	inBench(t, trustedPBX, func(t *testing.T, b *bench) {
+		b.start(1)
+		b.store.set(func(s *memStore) { s.delay = time.Second })
+		b.engine.SetMembers(t.Context(), nil)
+		b.push("m0", "Busy/InACall")
+		b.push("m0", "Available")
+		b.wait(time.Minute)
+		_, kept := b.store.record("m0")
+		require.False(t, kept)
+	})
+}

@@ -1,0 +1,34 @@
+// Package scenario holds the behaviour that people feel as stories that a support person can read, in testdata/*.txt.
+// `go test` plays each of them against the real engine and the real clients of Graph and of the PBX, with a simulated
+// tenant and simulated PBXs around them, in virtual time, so that the times in a story are the real ones.
+//
+// # How a story is written
+//
+// A line is one step. What comes before the first step says what the story is about and which PBXs it is about:
+//
+//	Scenario: a call on the phone shows in Teams
+//	PBX: any
+//
+//	Given Anna has phone 1001 on main
+//	  And Anna is signed in to Teams
+//	 When at 10:00:00 phone 1001 is in a call
+//	 Then within 5s Teams shows Anna as Busy (in a call)
+//	 When at 10:02:00 phone 1001 ends the call
+//	 Then within 10s Teams shows Anna as Available
+//	Finally Teams showed Anna as Available, Busy (in a call), Available
+//
+// Given is what is so before the bridge starts; with the first When it has been running for hours and has seen everybody. When is what
+// people, machines and the bridge's own administrator do. Then is looked at right away, or "within" a time. Finally is
+// looked at when the story is over and two more minutes have passed: from what the simulators have seen all along, which
+// is how one says that something never happened. "And" is one more of the same. "at" waits for a time of the
+// day, "after" for a while. A line that begins with # says something to the reader.
+//
+// "PBX: any" plays the story on every kind of PBX that [Kinds] lists; otherwise the kinds are named, with commas.
+//
+// "Policy: meetings" has meetings show on the phone as well; without that line the preset micollab holds, in which a meeting
+// means nothing.
+//
+// The words of a story are those of [Phrases]: PERSON is a first name, PHONE an extension, PRESENCE what Teams shows, in
+// the words of [Presences], STATUS what a phone shows, PBX main or branch, N a number, and LIST several presences or
+// statuses with commas.
+package scenario
