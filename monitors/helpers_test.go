@@ -66,6 +66,7 @@ type tenant struct {
 	secretsUsed []string
 	readBy      map[string]int  // bulk reads by application
 	noReads     map[string]bool // applications without that permission
+	fuse        *fuse
 }
 
 type remoteSub struct {
@@ -152,6 +153,9 @@ func (g *tenant) Presences(ctx context.Context, ids []string) (map[string]presen
 }
 
 func (g *tenant) StartDeviceCode(context.Context, string) (DeviceCode, error) {
+	if do, answer := g.strike(); !do || !answer {
+		return DeviceCode{}, errNet
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if _, err := g.begin("devicecode"); err != nil {
@@ -175,6 +179,13 @@ func (g *tenant) SignInURL(s SignIn, upn string) string {
 }
 
 func (g *tenant) RedeemCode(ctx context.Context, s SignIn, a Answer) (Authorization, error) {
+	do, answer := g.strike()
+	if !do {
+		return Authorization{}, errNet
+	}
+	if !answer {
+		return Authorization{}, errNet // Entra has used the code up
+	}
 	g.mu.Lock()
 	g.calls["redeem"]++
 	signIn := g.signIn
@@ -207,6 +218,13 @@ func (d *signedIn) enter(ctx context.Context, call string) (landed bool, err err
 	token, err := d.store.LoadRefreshToken(ctx)
 	if err != nil {
 		return false, err
+	}
+	do, answer := d.g.strike()
+	if !do {
+		return false, errNet
+	}
+	if !answer {
+		defer func() { landed, err = err == nil, errNet }()
 	}
 	if err := d.g.checkOwn(d.own); err != nil {
 		return false, err
@@ -352,9 +370,7 @@ type shelf struct {
 	rev     uint64
 	fault   fault
 	away    bool
-	// left: so many more writes, then the process is dead. lastLands: one more is carried out, and not answered.
-	left      *int
-	lastLands bool
+	fuse    *fuse
 }
 
 func newShelf() *shelf { return &shelf{entries: map[string]Entry{}} }
@@ -365,8 +381,8 @@ func (s *shelf) Put(_ context.Context, account, key string, value []byte, revisi
 	if s.away {
 		return 0, errNet
 	}
-	dies := s.left != nil && *s.left <= 0
-	if dies && !s.lastLands {
+	do, answer := s.fuse.strike()
+	if !do {
 		return 0, errNet
 	}
 	k := account + "." + key
@@ -374,11 +390,8 @@ func (s *shelf) Put(_ context.Context, account, key string, value []byte, revisi
 		return 0, fmt.Errorf("put: %w", ErrConflict)
 	}
 	var err error
-	if s.left != nil {
-		*s.left--
-	}
-	if dies {
-		s.lastLands, err = false, errNet
+	if !answer {
+		err = errNet
 	}
 	if s.fault.times > 0 {
 		s.fault.times--

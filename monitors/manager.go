@@ -274,7 +274,7 @@ func (m *Manager) loadMonitors(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("monitors: load account %s: %w", m.cfg.Account, err)
 	}
-	mons = m.completePlaces(mons)
+	mons, retired = m.completePlaces(mons, retired)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.retired = retired
@@ -284,7 +284,7 @@ func (m *Manager) loadMonitors(ctx context.Context) error {
 
 // completePlaces gives the monitors that were added while the bridge ran their places for applications that were configured
 // since, and takes away those of monitors that were removed.
-func (m *Manager) completePlaces(mons []*monitor) []*monitor {
+func (m *Manager) completePlaces(mons, retired []*monitor) (active, gone []*monitor) {
 	known, first := map[string]bool{}, map[string]*monitor{}
 	for _, mo := range mons {
 		known[mo.id] = true
@@ -306,14 +306,18 @@ func (m *Manager) completePlaces(mons []*monitor) []*monitor {
 				continue
 			}
 			place := newMonitor(m, mo.upn, app)
-			place.note(func(r *record) { r.Added = true })
+			if at := slices.IndexFunc(retired, func(x *monitor) bool { return x.id == place.id }); at >= 0 {
+				place.rev = retired[at].rev // of an application that was there before
+				retired = slices.Delete(retired, at, at+1)
+			}
+			place.note(func(r *record) { *r = record{UPN: r.UPN, Added: true, Status: unset()} })
 			out = append(out, place)
 		}
 	}
 	slices.SortStableFunc(out, func(a, b *monitor) int {
 		return cmp.Or(m.rank(a.upn)-m.rank(b.upn), strings.Compare(a.upn, b.upn), a.app-b.app)
 	})
-	return out
+	return out, retired
 }
 
 // rank is where the configuration lists a monitor; those that were added come after.

@@ -284,7 +284,7 @@ func resealStopped(t *testing.T, running, landed bool, n int) (finished bool) {
 		_, err := keyring.AddKey(file)
 		require.NoError(t, err)
 		require.NoError(t, w.ring.Reload())
-		w.store.with(func() { w.store.left, w.store.lastLands = &n, landed })
+		w.store.with(func() { w.store.fuse = &fuse{left: n, lands: landed} })
 		reseal := func(ctx context.Context) error {
 			if running {
 				_, err := w.m.Reseal(ctx)
@@ -297,7 +297,7 @@ func resealStopped(t *testing.T, running, landed bool, n int) (finished bool) {
 		finished = err == nil
 		// The process is gone; another one begins with what is stored.
 		w.stop()
-		w.store.with(func() { w.store.left = nil })
+		w.store.with(func() { w.store.fuse = nil })
 		w.openRing(file)
 		w.start()
 		w.m.SetMembers(people(0, 700))

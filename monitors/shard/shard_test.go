@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -239,4 +240,85 @@ func ids(n int) []string {
 		out[i] = fmt.Sprintf("%08x-0000-4000-8000-000000000000", i)
 	}
 	return out
+}
+
+// TestAssignPropertiesOfPlaces: with several applications each monitor is as many places, which come and go together with the
+// monitor, or all monitors' with an application; one alone may need a sign-in. The properties are the same.
+func TestAssignPropertiesOfPlaces(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := &tenant{size: rapid.IntRange(1, 4).Draw(t, "size"), members: map[string]bool{}}
+		mons, apps := 0, 1
+		id := func(mon, app int) string { return fmt.Sprintf("mon%d-%d", mon, app) }
+		of := func(match func(id string) bool, change func(*Monitor)) {
+			for i := range w.monitors {
+				if match(w.monitors[i].ID) {
+					change(&w.monitors[i])
+				}
+			}
+		}
+		someone := func(t *rapid.T) func(string) bool {
+			prefix := fmt.Sprintf("mon%d-", rapid.IntRange(1, max(1, mons)).Draw(t, "monitor"))
+			return func(id string) bool { return strings.HasPrefix(id, prefix) }
+		}
+		t.Repeat(map[string]func(*rapid.T){
+			"members": func(t *rapid.T) {
+				for range rapid.IntRange(1, 8).Draw(t, "n") {
+					who := fmt.Sprint("m", rapid.IntRange(0, 40).Draw(t, "who"))
+					if w.members[who] {
+						delete(w.members, who)
+					} else {
+						w.members[who] = true
+					}
+				}
+				w.step(t)
+			},
+			"monitor added": func(t *rapid.T) {
+				mons++
+				for app := 1; app <= apps; app++ {
+					w.monitors = append(w.monitors, Monitor{ID: id(mons, app), Usable: rapid.Bool().Draw(t, "signed in")})
+				}
+				w.step(t)
+			},
+			"application added": func(t *rapid.T) {
+				if apps == 3 {
+					t.Skip("enough")
+				}
+				apps++
+				for mon := 1; mon <= mons; mon++ {
+					w.monitors = append(w.monitors, Monitor{ID: id(mon, apps), Usable: rapid.Bool().Draw(t, "signed in")})
+				}
+				w.step(t)
+			},
+			"application removed": func(t *rapid.T) {
+				if apps == 1 {
+					t.Skip("the last")
+				}
+				suffix := fmt.Sprint("-", apps)
+				apps--
+				w.monitors = slices.DeleteFunc(w.monitors, func(m Monitor) bool { return strings.HasSuffix(m.ID, suffix) })
+				w.step(t)
+			},
+			"monitor dies": func(t *rapid.T) {
+				of(someone(t), func(m *Monitor) { m.Usable = false })
+				w.step(t)
+			},
+			"monitor mends": func(t *rapid.T) {
+				of(someone(t), func(m *Monitor) { m.Usable = true })
+				w.step(t)
+			},
+			"monitor retired": func(t *rapid.T) {
+				gone := someone(t)
+				w.monitors = slices.DeleteFunc(w.monitors, func(m Monitor) bool { return gone(m.ID) })
+				w.step(t)
+			},
+			"one place changes": func(t *rapid.T) {
+				if len(w.monitors) == 0 {
+					t.Skip("none")
+				}
+				m := &w.monitors[rapid.IntRange(0, len(w.monitors)-1).Draw(t, "which")]
+				m.Usable = !m.Usable
+				w.step(t)
+			},
+		})
+	})
 }
