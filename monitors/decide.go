@@ -59,6 +59,9 @@ func decideSubscription(v view, now time.Time) (action, time.Time) {
 		if v.Want && !v.Hold {
 			return actCreate, time.Time{}
 		}
+		if v.Check {
+			return actProbe, time.Time{} // a spare: is its sign-in accepted?
+		}
 		return actNone, time.Time{}
 	case !v.Want && !v.Hold && !v.Bequeathed:
 		return actDelete, time.Time{}

@@ -149,6 +149,19 @@ func (s *Sim) Expire(userCode string) error {
 	return s.login.decide(userCode, func(d *device) { d.expires = time.Now() })
 }
 
+// Forget makes the login service not know the code any more that a device shows: whoever polls for it gets a bad code.
+func (s *Sim) Forget(userCode string) error {
+	s.login.mu.Lock()
+	defer s.login.mu.Unlock()
+	for raw, d := range s.login.devices {
+		if strings.EqualFold(d.userCode, userCode) {
+			delete(s.login.devices, raw)
+			return nil
+		}
+	}
+	return fmt.Errorf("graphsim: no device code %q waits: list those that do", userCode)
+}
+
 func (l *login) decide(userCode string, f func(d *device)) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -177,14 +177,18 @@ type site struct {
 	pbx   *pbxsim.Sim
 }
 
-func newSite(t *testing.T, name string, people int, seed uint64) *site {
+func newSite(t *testing.T, name string, people int, seed uint64, with ...func(*graphsim.Config)) *site {
 	t.Helper()
 	s := &site{name: name}
-	var err error
-	s.graph, err = graphsim.Start(graphsim.Config{
+	cfg := graphsim.Config{
 		Domain: name + ".example", Users: people, Monitors: []string{s.monitor()}, Seed: seed, DeviceInterval: time.Second,
 		Delivery: graphsim.Delivery{AllowHTTP: true},
-	})
+	}
+	for _, edit := range with {
+		edit(&cfg)
+	}
+	var err error
+	s.graph, err = graphsim.Start(cfg)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.graph.Close()) })
 	var phones []pbxsim.User
