@@ -231,16 +231,11 @@ func userFilter(filter string) (func(*person) bool, bool) {
 
 // application is what the directory says about the app registration: when its secret ends, and where sign-ins may lead.
 // Without registered redirect URIs the simulator accepts any, and does not show the platform at all.
-func (c *call) application() map[string]any {
+func (c *call) application(id string) map[string]any {
 	s := c.sim
 	out := map[string]any{
-		"id": servicePrincipalID("object/" + s.ClientID), "appId": s.ClientID, "displayName": "Presence bridge (simulated)",
-		"passwordCredentials": []map[string]any{{
-			"keyId": servicePrincipalID("secret/" + s.ClientID), "displayName": "secret", "hint": s.ClientSecret[:min(3, len(s.ClientSecret))],
-			"secretText": nil, "startDateTime": s.cfg.SecretExpiry.AddDate(-1, 0, 0).UTC().Format(time.RFC3339),
-			"endDateTime": s.cfg.SecretExpiry.UTC().Format(time.RFC3339),
-		}},
-		"keyCredentials": c.certificates(),
+		"id": servicePrincipalID("object/" + id), "appId": id, "displayName": "Presence bridge (simulated)",
+		"passwordCredentials": c.secrets(id), "keyCredentials": c.certificates(id),
 	}
 	if len(s.cfg.RedirectURIs) > 0 {
 		out["web"] = map[string]any{"redirectUris": s.cfg.RedirectURIs}
@@ -248,10 +243,33 @@ func (c *call) application() map[string]any {
 	return out
 }
 
-// certificates are the registered ones, as keyCredentials.
-func (c *call) certificates() []map[string]any {
+// secrets are those of an app registration, as passwordCredentials: never the secret, but its first three characters.
+func (c *call) secrets(id string) []map[string]any {
 	out := []map[string]any{}
-	c.sim.login.editApp(c.sim.ClientID, func(a *app) {
+	c.sim.login.editApp(id, func(a *app) {
+		for i, secret := range a.secrets {
+			end, own := a.ends[secret]
+			if !own {
+				end = c.sim.cfg.SecretExpiry
+			}
+			key := "secret/" + id
+			if i > 0 {
+				key += "/" + secret
+			}
+			out = append(out, map[string]any{
+				"keyId": servicePrincipalID(key), "displayName": "secret", "hint": secret[:min(3, len(secret))],
+				"secretText": nil, "startDateTime": end.AddDate(-1, 0, 0).UTC().Format(time.RFC3339),
+				"endDateTime": end.UTC().Format(time.RFC3339),
+			})
+		}
+	})
+	return out
+}
+
+// certificates are the registered ones, as keyCredentials.
+func (c *call) certificates(id string) []map[string]any {
+	out := []map[string]any{}
+	c.sim.login.editApp(id, func(a *app) {
 		for _, cert := range a.certificates {
 			out = append(out, map[string]any{"type": "AsymmetricX509Cert", "usage": "Verify", "displayName": cert.Subject.String(),
 				"startDateTime": cert.NotBefore.UTC().Format(time.RFC3339), "endDateTime": cert.NotAfter.UTC().Format(time.RFC3339)})
@@ -260,17 +278,24 @@ func (c *call) certificates() []map[string]any {
 	return out
 }
 
+// hasApp tells whether there is an app registration of that client id.
+func (l *login) hasApp(id string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.apps[id] != nil
+}
+
 func (c *call) listApplications() (reply, effect) {
 	value := []map[string]any{}
 	filter := c.r.URL.Query().Get("$filter")
 	if m := equals.FindStringSubmatch(filter); filter == "" || (m != nil && m[1] == "appId" && strings.EqualFold(m[2], c.sim.ClientID)) {
-		value = append(value, c.application())
+		value = append(value, c.application(c.sim.ClientID))
 	}
 	return reply{status: http.StatusOK, body: map[string]any{"value": value}}, nil
 }
 
 func (c *call) getApplication() (reply, effect) {
-	if a := c.application(); c.r.PathValue("id") == a["id"] {
+	if a := c.application(c.sim.ClientID); c.r.PathValue("id") == a["id"] {
 		return reply{status: http.StatusOK, body: a}, nil
 	}
 	return refuse(http.StatusNotFound, "Request_ResourceNotFound", "Resource '"+c.r.PathValue("id")+"' does not exist."), nil
@@ -280,8 +305,8 @@ var byAppID = regexp.MustCompile(`^(?:applications|servicePrincipals)\(appId='([
 
 // getApplicationByKey is GET /applications(appId='…') and /servicePrincipals(appId='…').
 func (c *call) getApplicationByKey() (reply, effect) {
-	if m := byAppID.FindStringSubmatch(c.r.PathValue("key")); m != nil && strings.EqualFold(m[1], c.sim.ClientID) {
-		return reply{status: http.StatusOK, body: c.application()}, nil
+	if m := byAppID.FindStringSubmatch(c.r.PathValue("key")); m != nil && c.sim.login.hasApp(strings.ToLower(m[1])) {
+		return reply{status: http.StatusOK, body: c.application(strings.ToLower(m[1]))}, nil
 	}
 	return refuse(http.StatusNotFound, "Request_ResourceNotFound", "Resource '"+c.r.PathValue("key")+"' does not exist."), nil
 }

@@ -37,8 +37,9 @@ type app struct {
 	id           string
 	secrets      []string
 	certificates []*x509.Certificate
-	roles        []string // application permissions, with admin consent
-	scopes       []string // delegated permissions
+	roles        []string             // application permissions, with admin consent
+	scopes       []string             // delegated permissions
+	ends         map[string]time.Time // when secrets end that do not end with the first one
 }
 
 // grant is what a refresh token stands for.
@@ -70,6 +71,18 @@ func (s *Sim) AddApp(clientID, secret string) {
 // AddSecret gives the app registration one more client secret, for rotation.
 func (s *Sim) AddSecret(secret string) {
 	s.login.editApp(s.ClientID, func(a *app) { a.secrets = append(a.secrets, secret) })
+}
+
+// AddSecretUntil gives an app registration, by client id, one more client secret and says when it ends.
+func (s *Sim) AddSecretUntil(clientID, secret string, end time.Time) {
+	s.login.editApp(strings.ToLower(clientID), func(a *app) {
+		a.secrets = append(slices.Clone(a.secrets), secret)
+		a.ends = maps.Clone(a.ends)
+		if a.ends == nil {
+			a.ends = map[string]time.Time{}
+		}
+		a.ends[secret] = end
+	})
 }
 
 // RemoveSecret takes one away.
