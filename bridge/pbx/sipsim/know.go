@@ -10,7 +10,10 @@ type Stats struct {
 	Lapsed        int `json:"lapsed"`       // publications that nobody renewed
 	Notifications int `json:"notifications"`
 	Subscriptions int `json:"subscriptions"` // now
+	LineChanges   int `json:"line_changes"`
 	Restarts      int `json:"restarts"`
+	// Pending is how many notifications are still to be sent.
+	Pending int `json:"pending"`
 }
 
 // Stats returns the counters.
@@ -19,6 +22,9 @@ func (s *Sim) Stats() Stats {
 	defer s.mu.Unlock()
 	st := s.stats
 	st.Subscriptions = len(s.subs)
+	for _, sub := range s.subs {
+		st.Pending += len(sub.queue)
+	}
 	return st
 }
 

@@ -73,6 +73,9 @@ func (s *Sim) moved(p *person, by string, do func() error) error {
 		s.tell(p, packageDialog, calls)
 	}
 	if after := p.presence(); after != before {
+		if after.Line != before.Line {
+			s.stats.LineChanges++
+		}
 		s.changes = append(s.changes, Change{User: p.User.User, Before: before, After: after, By: by, At: time.Now()})
 		select {
 		case s.changed <- struct{}{}:

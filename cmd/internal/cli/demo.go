@@ -33,7 +33,7 @@ func newDemo() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.IntVar(&cfg.Members, "members", 200, "members of the tenant, each with a phone, or several")
-	f.StringVar(&cfg.PBX, "pbx", "micollab", "types of the PBXs, with commas between: micollab, 3cx. With several, people have a phone on one of them or on more")
+	f.StringVar(&cfg.PBX, "pbx", "micollab", "types of the PBXs, with commas between: micollab, 3cx, sip. With several, people have a phone on one of them or on more")
 	f.IntVar(&cfg.Monitors, "monitors", 0, "monitors; default as many as the members need")
 	f.DurationVar(&cfg.Duration, "duration", 0, "how long people move; default until Ctrl-C")
 	f.Uint64Var(&cfg.Seed, "seed", 1, "what people do and which faults strike follows from it")

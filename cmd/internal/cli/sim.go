@@ -34,7 +34,7 @@ func newSim() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return simGraph(cmd, &g) },
 	}
 	pbx := &cobra.Command{
-		Use: "pbx", Args: cobra.NoArgs, Short: "A simulated PBX: one behind the MiCollab-style endpoint, or a 3CX",
+		Use: "pbx", Args: cobra.NoArgs, Short: "A simulated PBX: one behind the MiCollab-style endpoint, a 3CX, or a SIP PBX",
 		RunE: func(cmd *cobra.Command, _ []string) error { return simPBX(cmd, &p) },
 	}
 	g.flags(graph, "127.0.0.1:9443")
@@ -128,7 +128,7 @@ func printGraph(out io.Writer, sim *graphsim.Sim, secret, ca string, monitors []
 
 // pbxSims run the simulated PBXs, by type.
 func pbxSims() map[string]func(*cobra.Command, *simFlags) error {
-	return map[string]func(*cobra.Command, *simFlags) error{"micollab": simMiCollab, "3cx": sim3CX}
+	return map[string]func(*cobra.Command, *simFlags) error{"micollab": simMiCollab, "3cx": sim3CX, "sip": simSIP}
 }
 
 func simPBX(cmd *cobra.Command, s *simFlags) error {

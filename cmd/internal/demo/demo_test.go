@@ -303,7 +303,7 @@ func TestPBXFlag(t *testing.T) {
 	require.NoError(t, err)
 	for _, text := range []string{"", "telegraph", "micollab,,3cx"} {
 		_, err = parsePBXs(text)
-		require.ErrorContains(t, err, "3cx,micollab", text)
+		require.ErrorContains(t, err, "3cx,micollab,sip", text)
 	}
 }
 

@@ -50,7 +50,7 @@ type exchange interface {
 // exchanges start a simulated PBX for people, by type. changed is told of every change, in order.
 func exchanges() map[string]func(people []sims.Person, seed uint64, changed func(phoneChange)) (exchange, error) {
 	return map[string]func([]sims.Person, uint64, func(phoneChange)) (exchange, error){
-		"micollab": startMiCollab, "3cx": start3CX,
+		"micollab": startMiCollab, "3cx": start3CX, "sip": startSIP,
 	}
 }
 

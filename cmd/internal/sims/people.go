@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"presencebridge/bridge/pbx/pbxsim"
+	"presencebridge/bridge/pbx/sipsim"
 	"presencebridge/bridge/pbx/threecxsim"
 	"presencebridge/graph/graphsim"
 )
@@ -61,6 +62,15 @@ func ThreeCX(people []Person) []threecxsim.User {
 	out := make([]threecxsim.User, len(people))
 	for i, p := range people {
 		out[i] = threecxsim.User{ID: i + 1, Number: p.Extension, Email: p.Mail, DisplayName: p.Name}
+	}
+	return out
+}
+
+// SIP is the people as a SIP PBX lists them.
+func SIP(people []Person) []sipsim.User {
+	out := make([]sipsim.User, len(people))
+	for i, p := range people {
+		out[i] = sipsim.User{User: p.Extension, Email: p.Mail, DisplayName: p.Name}
 	}
 	return out
 }
