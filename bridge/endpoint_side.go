@@ -199,8 +199,8 @@ func (s *step) foldUnauthored(ep *EndpointSide, st pbx.State) {
 		if ep.Assertion.Phase == PhaseStanding && !st.Status.Same(ep.Assertion.Value) {
 			s.picked(ep, st.Status)
 		}
-	case ep.Status.IsZero():
-		ep.Status = st.Status
+	case ep.Status.IsZero(), st.Status.IsZero() && !s.overwritten(ep):
+		ep.Status = st.Status // that nobody says what the person chose is no choice (R4)
 	case st.Status.Same(ep.Status):
 	case !late.IsZero() && st.Status.Same(late) && !s.observedOwn(ep, st.Status):
 		s.adopt(ep, st.Status, ep.Status) // our write came after the person's choice, which is given back
@@ -335,7 +335,7 @@ func (s *step) firstOnPBX(ep *EndpointSide, want policy.PBXWant) {
 		ep.because(s.whyNothingOnPBX(ep))
 	case ep.Status.Same(want.Status):
 		ep.because(ReasonAlreadyShows)
-	case policy.OfClass(want.Class) <= policy.OfKind(ep.Status.Kind) && !s.rules.without(RuleRank): // R9
+	case s.outranked(ep, want):
 		ep.because(ReasonOutranked)
 	case !s.mayWrite(ep):
 		ep.ReadOwed = true
@@ -350,6 +350,15 @@ func (s *step) firstOnPBX(ep *EndpointSide, want policy.PBXWant) {
 		s.writeEndpoint(ep, want.Status)
 		ep.because(ReasonAsserted)
 	}
+}
+
+// outranked tells whether the person's own choice ranks as high as what is wanted (R9). What cannot be classified is left
+// alone; but beside somebody who chose nothing, as far as the PBX says, a document of our own takes nothing away.
+func (s *step) outranked(ep *EndpointSide, want policy.PBXWant) bool {
+	if s.rules.without(RuleRank) || (ep.Status.IsZero() && !s.overwritten(ep)) {
+		return false
+	}
+	return policy.OfClass(want.Class) <= policy.OfKind(ep.Status.Kind)
 }
 
 func (s *step) whyNothingOnPBX(ep *EndpointSide) Reason {

@@ -225,6 +225,11 @@ func (s *step) recovered() {
 			ep.Write.Waiting = true
 		}
 		ep.Seen, ep.Line, ep.ReadOwed = false, presence.LineUnknown, true
+		if a := ep.Assertion; a != nil && a.Phase == PhaseStanding && !s.overwritten(ep) {
+			// A document of our own is a lease that the process before renewed, as a session in Teams is: it is sent
+			// again (R6), or it would lapse while the record says that it stands.
+			a.Phase = PhaseWriting
+		}
 	}
 }
 
