@@ -34,7 +34,7 @@ func (m *Manager) handOver(from *monitor) bool {
 func (mo *monitor) free() bool {
 	mo.mu.Lock()
 	defer mo.mu.Unlock()
-	return mo.rec.State == StateAuthorized && mo.wantShard == "" && mo.rec.Subscription == nil && !mo.bequeathed && !mo.doomed && mo.failures == 0
+	return mo.rec.State == StateAuthorized && mo.wantShard == "" && mo.rec.Subscription == nil && !mo.bequeathed && !mo.doomed && !mo.lent && mo.failures == 0
 }
 
 // bequeath gives the monitor's list away. Its subscription stays until released.

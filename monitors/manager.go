@@ -157,6 +157,7 @@ type Manager struct {
 	version atomic.Uint64
 	known   atomic.Bool // SetMembers was called
 
+	probing   sync.Mutex // held by Probe
 	preparing sync.Mutex // held by Prepare
 	prepared  bool       // under preparing
 

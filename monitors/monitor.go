@@ -35,6 +35,7 @@ type monitor struct {
 	graph     Graph // with the monitor's own credential; nil if the application is no longer configured
 	delegated Delegated
 	kick      chan struct{} // wakes run
+	using     chan struct{} // holds one element while something is done with its subscription at Graph
 
 	saving sync.Mutex // held while a record goes to the store; before mu
 
@@ -60,6 +61,7 @@ type monitor struct {
 	bequeathed bool     // another monitor is taking the shard over; the subscription stays until then
 	testator   *monitor // whose shard this one is taking over
 	hearing    hearing
+	lent       bool // a probe uses its place; see probe.go
 	// See members.go.
 	doomed  bool          // it is to be removed, and takes nothing over
 	leaving bool          // run is to retire it
@@ -76,7 +78,7 @@ type Problem struct {
 }
 
 func newMonitor(m *Manager, upn string, app int) *monitor {
-	mo := &monitor{m: m, id: placeID(upn, app), upn: canonicalUPN(upn), app: app, kick: make(chan struct{}, 1), gone: make(chan struct{})}
+	mo := &monitor{m: m, id: placeID(upn, app), upn: canonicalUPN(upn), app: app, kick: make(chan struct{}, 1), gone: make(chan struct{}), using: make(chan struct{}, 1)}
 	mo.rec = record{UPN: mo.upn, Status: unset()}
 	mo.delegated = nobody{}
 	if apps := m.apps(); app < len(apps) {
@@ -351,6 +353,12 @@ func (mo *monitor) act(ctx context.Context, act action) {
 		return
 	}
 	defer func() { <-mo.m.ops }()
+	select {
+	case mo.using <- struct{}{}:
+	case <-ctx.Done():
+		return
+	}
+	defer func() { <-mo.using }()
 	var err error
 	switch act {
 	case actNone:

@@ -53,6 +53,7 @@ type sweeper struct {
 type sighting struct {
 	at     uint32 // seconds after sweeper.start of the last confirmation, or of the joining
 	swept  uint32 // the same of the last read
+	asked  uint32 // the same of the last read that was tried
 	heard  uint32 // the same of the last push; 0: none
 	pair   uint16 // what the last read showed; 0: no read yet
 	shown  uint16 // the availability of that
@@ -65,7 +66,7 @@ type sighting struct {
 type ring struct {
 	interval time.Duration
 	ids      []string // sorted
-	last     string   // the id at which the round stands
+	asked    []uint32 // when each was last read, or tried to be, in seconds after sweeper.start; 0: never
 	due      time.Time
 	retries  []batch
 }
@@ -143,7 +144,7 @@ func (s *sweeper) run(ctx context.Context) error {
 	}
 }
 
-// take brings the lists up to date. Each round goes on where it stands.
+// take brings the lists up to date. A member's turn comes when it would have come on the list where it was before.
 func (s *sweeper) take(now time.Time) {
 	pushed, polled := s.m.sweepLists()
 	for i, ids := range [][]string{pushed, polled} {
@@ -160,13 +161,14 @@ func (s *sweeper) take(now time.Time) {
 	at := s.second(now)
 	before := s.seen
 	s.seen = make(map[string]sighting, len(pushed)+len(polled))
-	for _, ids := range [][]string{pushed, polled} {
-		for _, id := range ids {
+	for _, r := range s.rings {
+		r.asked = make([]uint32, len(r.ids))
+		for i, id := range r.ids {
 			old, known := before[id]
 			if !known {
 				old = sighting{at: at, never: true}
 			}
-			s.seen[id] = old
+			s.seen[id], r.asked[i] = old, old.asked
 		}
 	}
 }
@@ -229,7 +231,7 @@ func (s *sweeper) pick(now time.Time) batch {
 	if r.due.Before(now) {
 		r.due = now
 	}
-	return batch{ids: r.turn(), ring: r}
+	return batch{ids: s.turn(r, now), ring: r}
 }
 
 // readAgain has a member read once more, out of turn, at that time at the latest. mu is held.
@@ -258,18 +260,44 @@ func (s *sweeper) doubts(now time.Time) (ids []string) {
 	return ids
 }
 
-// turn is the next part of the round: at most readAtMost ids, round the corner if need be.
-func (r *ring) turn() []string {
-	at, found := slices.BinarySearch(r.ids, r.last)
-	if found {
-		at++
+// turn is whose turn it is: those who were not read for the longest time, at most readAtMost. So everybody's turn comes
+// once in a round, whoever comes and goes and changes between the lists.
+func (s *sweeper) turn(r *ring, now time.Time) []string {
+	const oldest = 1 << 10 // seconds; those who wait for longer are alike
+	var waiting [oldest + 1]int
+	sec := max(1, s.second(now))
+	age := func(i int) uint32 {
+		if r.asked[i] == 0 {
+			return oldest
+		}
+		return min(oldest, sec-r.asked[i])
 	}
-	n := min(readAtMost, len(r.ids))
-	out := make([]string, 0, n)
-	for i := range n {
-		out = append(out, r.ids[(at+i)%len(r.ids)])
+	for i := range r.ids {
+		waiting[age(i)]++
 	}
-	r.last = out[n-1]
+	room, least := min(readAtMost, len(r.ids)), uint32(oldest)
+	for ; least > 0 && waiting[least] < room; least-- {
+		room -= waiting[least]
+	}
+	out := make([]string, 0, readAtMost)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, id := range r.ids {
+		switch a := age(i); {
+		case a < least:
+			continue
+		case a == least:
+			if room == 0 {
+				continue
+			}
+			room--
+		}
+		r.asked[i] = sec
+		out = append(out, id)
+		x := s.seen[id]
+		x.asked = sec
+		s.seen[id] = x
+	}
 	return out
 }
 
@@ -349,7 +377,7 @@ func (s *sweeper) confirm(shown map[string]presence.Shown, at time.Time) {
 			continue
 		}
 		now := sighting{
-			at: max(sec, old.at), swept: sec, heard: old.heard, told: old.told, pair: s.pairID(p.Pair), shown: s.availability(p.Pair),
+			at: max(sec, old.at), swept: sec, asked: old.asked, heard: old.heard, told: old.told, pair: s.pairID(p.Pair), shown: s.availability(p.Pair),
 		}
 		if s.m.cfg.PushesReported {
 			now = s.compare(id, old, now, at)

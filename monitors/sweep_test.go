@@ -247,3 +247,30 @@ func TestManyMembers(t *testing.T) {
 		require.Less(t, perMember, 700.0)
 	})
 }
+
+// TestWhoChangesListsIsReadInTime has members become pushed one monitor after the other, and polled again: nobody falls
+// between the two rounds.
+func TestWhoChangesListsIsReadInTime(t *testing.T) {
+	bubble(t, 8, func(t *testing.T, w *world) {
+		w.start()
+		w.m.SetMembers(people(0, 5000))
+		w.pass(time.Minute)
+		from := time.Now()
+		for i := range 8 {
+			w.authorize(i)
+			w.pass(7 * time.Second)
+		}
+		require.Equal(t, 5000, w.m.Sums().ByCoverage["pushed"])
+		w.pass(2 * time.Minute)
+		w.graph.with(func() { clear(w.graph.tokens) })
+		for i := range 8 {
+			w.graph.kill(owner(i))
+		}
+		w.pass(40 * time.Minute)
+		gaps := w.gaps(from, time.Now())
+		require.Len(t, gaps, 5000)
+		for i := range 5000 {
+			require.LessOrEqual(t, gaps[id(i)], time.Minute, i)
+		}
+	})
+}
