@@ -41,9 +41,11 @@ func (c *Client) Watch(ctx context.Context, deliver func(pbx.Event)) error {
 	defer c.tracker.Idle()
 	bo := &backoff.ExponentialBackOff{InitialInterval: c.cfg.BackoffMin, RandomizationFactor: 0.5, Multiplier: 2, MaxInterval: c.cfg.BackoffMax}
 	bo.Reset()
+	silent := false
 	for ctx.Err() == nil {
-		w := &watch{c: c, deliver: deliver, results: make(chan func()), busy: map[string]bool{}, inbox: newInbox(c)}
+		w := &watch{c: c, deliver: deliver, results: make(chan func()), busy: map[string]bool{}, inbox: newInbox(c), doubted: silent}
 		err := w.connection(ctx)
+		silent = errors.Is(err, errSilent) || w.doubted
 		c.metrics.Up(false)
 		if ctx.Err() != nil {
 			break
@@ -84,6 +86,7 @@ type watch struct {
 	work    sync.WaitGroup
 
 	opened      time.Time // zero before everything was read once
+	doubted     bool      // the one before fell silent: this one counts when it answers
 	busy        map[string]bool
 	reconciling bool
 	reconcileAt time.Time
@@ -156,7 +159,9 @@ func (w *watch) begin(ctx context.Context) error {
 	w.opened, w.pollAt, w.reconcileAt, w.checkAt = now, now.Add(c.cfg.PollInterval), now.Add(c.cfg.Reconcile), now
 	w.removed, w.touched, w.reconciled = map[string]map[int]bool{}, map[string]bool{}, now
 	c.metrics.Connection("reset")
-	w.up()
+	if !w.doubted {
+		w.up()
+	}
 	w.emit(pbx.Event{Kind: pbx.EventReset})
 	return nil
 }
@@ -182,6 +187,10 @@ func (w *watch) run(ctx context.Context, pinged <-chan struct{}) error {
 		case <-w.c.reconcile:
 			w.soon(time.Now())
 		case <-pinged:
+			if w.doubted {
+				w.doubted = false
+				w.up()
+			}
 			w.seen()
 		case <-timer.C:
 			w.all = true // a grace may have ended
@@ -388,10 +397,10 @@ func (w *watch) poll(ctx context.Context) {
 				}
 				return
 			}
-			if w.pollFailed {
-				w.pollFailed = false
+			if w.pollFailed && !w.doubted {
 				w.up()
 			}
+			w.pollFailed = false
 			w.all = true
 			if w.c.users.listed(list, op, now) {
 				w.wantUsers = true
@@ -448,7 +457,7 @@ func (w *watch) news(now time.Time) {
 
 // seen tells that the PBX is alive: it answers, and says what happens.
 func (w *watch) seen() {
-	if now := time.Now(); !w.pollFailed && now.Sub(w.seenAt) >= seenGap {
+	if now := time.Now(); !w.pollFailed && !w.doubted && now.Sub(w.seenAt) >= seenGap {
 		w.seenAt = now
 		w.emit(pbx.Event{Kind: pbx.EventSeen})
 	}
