@@ -425,6 +425,10 @@ func (l *loop) schedule(c *cell, member string) {
 func (l *loop) fireTimers() {
 	now := time.Now()
 	for len(l.heap) > 0 && !l.heap[0].due.After(now) {
+		if l.e.ending.Load() { // timers are for the next owner; one that is not folded would be due again at once
+			l.heap = nil
+			return
+		}
 		entry, _ := heap.Pop(&l.heap).(timerEntry)
 		c := l.cells[entry.member]
 		if c == nil || !c.due.Equal(entry.due) {

@@ -121,6 +121,25 @@ func TestAnEndIsBounded(t *testing.T) {
 	})
 }
 
+// A timer that is due while an engine ends is the next owner's, and keeps nobody busy.
+func TestAnEndWithTimersDue(t *testing.T) {
+	inBench(t, trustedPBX, func(t *testing.T, b *bench) {
+		b.start(2)
+		b.line("1", presence.LineInCall)
+		b.wait(4 * time.Second)
+		rec, _ := b.store.record("m1")
+		_, due, ok := rec.NextTimer()
+		require.True(t, ok)
+		require.Less(t, time.Until(due), 2*time.Second, "Teams settles while the engine ends")
+		b.teams.set(func(m *memTeams) { m.takes = 10 * time.Second })
+		b.line("0", presence.LineInCall)
+		b.wait(100 * time.Millisecond)
+		began := time.Now()
+		b.halt()
+		assert.LessOrEqual(t, time.Since(began), 10*time.Second)
+	})
+}
+
 // What a PBX tells while the store refuses is kept as the latest state of each endpoint.
 func TestWhatWaitsBehindAStoreIsBounded(t *testing.T) {
 	inBench(t, trustedPBX, func(t *testing.T, b *bench) {
