@@ -267,6 +267,24 @@ func TestJudgeFindsWhatIsWrong(t *testing.T) {
 	ringing := member(func(k *knowledge) { k.phones[0].line = presence.LineInCall })
 	require.Equal(t, faultLost, s.judgeTeams(ringing).kind, "a call on the phone does not show in Teams")
 
+	blind := member(func(k *knowledge) {
+		k.phones[0].h.chosen = available
+		k.phones[0].h.want, k.phones[0].h.wantFrom = call, long
+		k.phones[0].h.pick(call, time.Now(), time.Second)
+		k.phones[0].chosen = k.phones[0].h.chosen
+	})
+	require.NotEmpty(t, s.judgeMember(blind), "a choice is given back")
+	blind.phones[0].h.chosen, blind.phones[0].h.wantFrom, blind.phones[0].h.picked = available, time.Now(), long
+	blind.phones[0].h.pick(call, time.Now(), time.Second)
+	require.Empty(t, s.judgeMember(blind), "unless it was just what the bridge was writing, on a PBX that does not say who chose")
+	blind = member(func(k *knowledge) {
+		k.phones[0].h.authors, k.phones[0].h.chosen = true, available
+		k.phones[0].h.want, k.phones[0].h.wantFrom = call, time.Now()
+		k.phones[0].h.pick(call, time.Now(), time.Second)
+		k.phones[0].chosen = k.phones[0].h.chosen
+	})
+	require.NotEmpty(t, s.judgeMember(blind))
+
 	second := member(func(k *knowledge) {
 		k.session, k.shown, k.hidden = inCall, inCall, true
 		k.phones = append(k.phones, k.phones[0])

@@ -31,6 +31,8 @@ type exchange interface {
 	Keys(file func(name, content string) (string, error)) (string, error)
 	// Statuses are what its users can choose; the first is what they begin with.
 	Statuses() policy.Catalogue
+	// Authors tells whether it says who chose a status.
+	Authors() bool
 	// Users are the PBX's own ids of the people that it was started with, in order.
 	Users() []string
 	// Phone is what it really shows, and what the person last chose by hand.
@@ -65,12 +67,18 @@ type pbx struct {
 type handset struct {
 	pbx       string
 	user      string // the PBX's own id
+	authors   bool   // the PBX says who chose a status
 	catalogue policy.Catalogue
 
+	line          presence.Line
 	chosen, shows presence.Status
 	picked        time.Time       // last choice by hand
-	want          presence.Status // what policy makes of Teams
-	wantFrom      time.Time
+	earlier       presence.Status // the choice before
+	// blind are the choices that may count in place of chosen. Where the PBX does not say who chose, a pick of just what the
+	// bridge is writing leaves no trace, and so does one that is taken back before anybody looked.
+	blind    []presence.Status
+	want     presence.Status // what policy makes of Teams
+	wantFrom time.Time
 
 	// due is a change in Teams that nothing has disturbed since, and whose effect on the phone has not come.
 	due      presence.Status
@@ -82,6 +90,21 @@ func (h *handset) status(name string) presence.Status {
 		return s
 	}
 	return presence.Status{Name: name, Kind: presence.KindCustom}
+}
+
+// pick notes a choice by hand. Within a moment a choice and a change in Teams, or two choices, may not be told apart.
+func (h *handset) pick(st presence.Status, now time.Time, moment time.Duration) {
+	before := []presence.Status{h.chosen}
+	soon := now.Sub(h.picked) < moment
+	if soon {
+		before = append(before, h.earlier)
+		before = append(before, h.blind...)
+	}
+	h.blind = nil
+	if !h.authors && (st.Same(h.want) || soon) && (soon || now.Sub(h.wantFrom) < moment) {
+		h.blind = before
+	}
+	h.earlier, h.chosen, h.picked = h.chosen, st, now
 }
 
 // parsePBXs reads --pbx.

@@ -39,6 +39,9 @@ func (m micollab) Statuses() policy.Catalogue {
 	return out
 }
 
+// Authors implements exchange.
+func (micollab) Authors() bool { return true }
+
 // Users implements exchange.
 func (m micollab) Users() []string {
 	var out []string

@@ -43,6 +43,9 @@ func (x sipPBX) Statuses() policy.Catalogue {
 	return out
 }
 
+// Authors implements exchange: what the person chose is a document of its own.
+func (x sipPBX) Authors() bool { return true }
+
 // Users implements exchange.
 func (x sipPBX) Users() []string {
 	var out []string

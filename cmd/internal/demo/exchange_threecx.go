@@ -44,6 +44,9 @@ func (x threecx) Statuses() policy.Catalogue {
 	return out
 }
 
+// Authors implements exchange.
+func (threecx) Authors() bool { return false }
+
 // Users implements exchange.
 func (x threecx) Users() []string {
 	var out []string

@@ -55,18 +55,44 @@ func (s *stage) disagreements() []disagreement {
 			out = append(out, disagreement{Member: p.Mail, Side: "both", Reason: err.Error(), kind: faultOther})
 			continue
 		}
-		found := []*disagreement{s.judgeTeams(k)}
-		for i := range k.phones {
-			found = append(found, s.judgePhone(k, &k.phones[i]))
-		}
-		for _, d := range found {
-			if d != nil {
-				d.Member = p.Mail
-				out = append(out, *d)
-			}
+		for _, d := range s.judgeMember(k) {
+			d.Member = p.Mail
+			out = append(out, *d)
 		}
 	}
 	return out
+}
+
+// judgeMember judges both sides of a member; where a PBX cannot tell which choice was the last, any of them may count.
+func (s *stage) judgeMember(k *knowledge) []*disagreement {
+	found := s.judgeSides(k)
+	for i := range k.phones {
+		chosen := k.phones[i].chosen
+		for _, other := range k.phones[i].h.blind {
+			if len(found) == 0 {
+				return nil
+			}
+			k.phones[i].chosen = other
+			if len(s.judgeSides(k)) == 0 {
+				return nil
+			}
+		}
+		k.phones[i].chosen = chosen
+	}
+	return found
+}
+
+func (s *stage) judgeSides(k *knowledge) []*disagreement {
+	var found []*disagreement
+	if d := s.judgeTeams(k); d != nil {
+		found = append(found, d)
+	}
+	for i := range k.phones {
+		if d := s.judgePhone(k, &k.phones[i]); d != nil {
+			found = append(found, d)
+		}
+	}
+	return found
 }
 
 func (s *stage) know(id string) (*knowledge, error) {

@@ -16,6 +16,7 @@ import (
 	"presencebridge/bridge/console/client"
 	"presencebridge/bridge/console/client/api"
 	"presencebridge/bridge/policy"
+	"presencebridge/bridge/presence"
 	"presencebridge/cmd/internal/app"
 	"presencebridge/cmd/internal/config"
 	"presencebridge/cmd/internal/sims"
@@ -97,7 +98,7 @@ func (s *stage) startPBX(j int, name, kind string, n int) error {
 	}
 	s.pbxs = append(s.pbxs, pbx{exchange: x, name: name, kind: kind, catalogue: x.Statuses()})
 	for i, user := range x.Users() {
-		s.watch.phone(here[i], &handset{pbx: name, user: user, catalogue: x.Statuses()})
+		s.watch.phone(here[i], &handset{pbx: name, user: user, authors: x.Authors(), catalogue: x.Statuses(), line: presence.LineIdle})
 	}
 	return nil
 }

@@ -57,6 +57,15 @@ func (s *subject) on(pbx string) *handset {
 	return nil
 }
 
+// hides tells whether what policy makes of the phones looks like what the person does in Teams.
+func (s *subject) hides(p *policy.Policy) bool {
+	var eps []policy.Endpoint
+	for _, h := range s.phones {
+		eps = append(eps, policy.Endpoint{ID: presence.EndpointID{PBX: h.pbx}, Line: h.line, Status: h.chosen})
+	}
+	return p.ForTeams(eps).Pair == s.organic
+}
+
 func newWatcher(cfg Config) *watcher {
 	return &watcher{
 		cfg: cfg, byID: map[string]*subject{}, byPhone: map[[2]string]*subject{}, last: time.Now(),
@@ -155,6 +164,9 @@ func (w *watcher) teamsChanged(c graphsim.Change) {
 func (w *watcher) openDue(s *subject, h *handset, now time.Time) {
 	h.due = presence.Status{}
 	want := w.policy.ForPBX(h.pbx, h.catalogue, policy.TeamsState{Pair: s.organic})
+	if s.hides(w.policy) {
+		return // our session shows the same in Teams, so the bridge cannot see what the person does there (R2)
+	}
 	if want.IsZero() || !h.shows.Same(h.chosen) || policy.OfClass(want.Class) <= policy.OfKind(h.chosen.Kind) {
 		return
 	}
@@ -169,6 +181,14 @@ func (w *watcher) closeDue(s *subject, h *handset, now time.Time) {
 			h.dueSince.Format("15:04:05"), h.pbx, h.due))
 	}
 	h.due = presence.Status{}
+}
+
+// moment is how long a poll of a PBX, and a write there, may take.
+func (w *watcher) moment() time.Duration {
+	if w.cfg.Faults == "none" {
+		return 3 * time.Second
+	}
+	return 30 * time.Second
 }
 
 // patience is the longest that an effect may take: a push that was lost is found by the sweep; with faults a write
@@ -190,7 +210,7 @@ func (w *watcher) phoneChanged(pbx string, c phoneChange) {
 	}
 	h, now := s.on(pbx), time.Now()
 	w.last = now
-	h.shows = h.status(c.After.Status)
+	h.shows, h.line = h.status(c.After.Status), presence.Line(c.After.Line)
 	if c.By != "user" && c.By != "line" {
 		if h.shows.Same(h.due) {
 			h.due = presence.Status{}
@@ -206,7 +226,8 @@ func (w *watcher) phoneChanged(pbx string, c phoneChange) {
 	}
 	s.lastDo = now
 	if c.By == "user" && c.Before.Status != c.After.Status {
-		h.chosen, h.picked, s.doing = h.shows, now, "picks "+c.After.Status
+		h.pick(h.shows, now, w.moment())
+		s.doing = "picks " + c.After.Status
 		return
 	}
 	if c.Before.Line != c.After.Line {
