@@ -519,6 +519,9 @@ func (s *step) teamsStands(kind WriteKind, lease time.Duration) {
 	}
 	a.Phase = PhaseStanding
 	if !a.Before.IsZero() {
+		// R10 for a change of value: the member may have had the value before of their own all along, which shows the
+		// same and sends no notification.
+		t.ReadOwed = t.ReadOwed || (t.OrganicState == OrganicHidden && t.Shown != a.Value)
 		t.withdraw(a.Before, true)
 		a.Before = presence.Pair{}
 	}

@@ -72,7 +72,7 @@ func TestUnattendedRunConvergesAndReports(t *testing.T) {
 	require.NoError(t, json.Unmarshal(data, &got))
 	for _, key := range []string{
 		"members", "monitors", "teams_changes", "pbx_changes", "writes_to_pbx", "writes_to_teams", "echoes", "mismatched",
-		"stuck", "lost", "converged", "latency_ms", "sweep_interval_s",
+		"mapped_changes", "landed_writes", "landed_writes_per_mapped_change", "stuck", "lost", "converged", "latency_ms", "sweep_interval_s",
 	} {
 		require.Contains(t, got, key)
 	}

@@ -26,6 +26,13 @@ type report struct {
 	Echoes        int `json:"echoes"`
 	Reads         int `json:"confirming_reads"`
 
+	// Mapped are the changes by people of which policy makes something else on the other side, LandedWrites the bridge's
+	// writes that changed what a side shows, both by what the simulators saw. Renewals, and writes that were sent again or
+	// showed nothing, are not among them.
+	Mapped        int     `json:"mapped_changes"`
+	LandedWrites  int     `json:"landed_writes"`
+	WritesPerWish float64 `json:"landed_writes_per_mapped_change"`
+
 	Mismatched int  `json:"mismatched"`
 	Stuck      int  `json:"stuck"`
 	Lost       int  `json:"lost"`
@@ -84,6 +91,7 @@ func (s *stage) judge(converged bool) *report {
 	s.watch.mu.Lock()
 	c = c.plus(s.watch.kept)
 	r.TeamsChanges, r.PBXChanges = s.watch.teams, s.watch.phones
+	r.Mapped, r.LandedWrites, r.WritesPerWish = s.watch.ratio.mapped, s.watch.ratio.landed, s.watch.ratio.perWish()
 	r.Losses = append(r.Losses, s.watch.lost...)
 	s.watch.mu.Unlock()
 	r.Lost += len(r.Losses)
@@ -116,10 +124,11 @@ func (r *report) print(out io.Writer) error {
 	_, err := fmt.Fprintf(out, `
 %d members on %d monitors, faults %s: people made %d changes in Teams and %d on the PBX.
 The bridge wrote %d times to the PBX and %d times to Teams (and renewed %d leases), knew %d echoes, and confirmed %d by reading.
+For %d of these changes policy wants something else on the other side; %d writes landed and changed something there: %.2f for each.
 Its own share of the latency: p50 %.1f ms, p99 %.1f ms (confirmed first: p50 %.1f ms, p99 %.1f ms).
 mismatched %d, stuck %d, lost %d, converged %v
 `, r.Members, r.Monitors, r.Faults, r.TeamsChanges, r.PBXChanges, r.WritesToPBX, r.WritesToTeams, r.Renewals, r.Echoes, r.Reads,
-		r.Latency.P50, r.Latency.P99, r.Latency.Confirmed.P50, r.Latency.Confirmed.P99, r.Mismatched, r.Stuck, r.Lost, r.Converged)
+		r.Mapped, r.LandedWrites, r.WritesPerWish, r.Latency.P50, r.Latency.P99, r.Latency.Confirmed.P50, r.Latency.Confirmed.P99, r.Mismatched, r.Stuck, r.Lost, r.Converged)
 	for i, d := range r.Mismatches {
 		if i == 20 || err != nil {
 			break

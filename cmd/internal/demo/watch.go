@@ -32,6 +32,7 @@ type watcher struct {
 	stories   []string
 	teams     int // changes that people made
 	phones    int
+	ratio     ratio
 	latencies map[bridge.Path][]time.Duration
 	kept      counters // of a bridge that was stopped
 	lost      []string
@@ -45,6 +46,7 @@ type subject struct {
 	lastDo  time.Time     // anything a person did, on either side
 	doing   string
 	phones  []*handset
+	asks    presence.Pair // what policy makes of the phones
 }
 
 // on is the phone on one PBX.
@@ -103,7 +105,7 @@ func (w *watcher) phase(text string) {
 func (w *watcher) begin() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.counting = true
+	w.counting, w.ratio.begun = true, true
 }
 
 func (w *watcher) end() {
@@ -137,6 +139,7 @@ func (w *watcher) teamsChanged(c graphsim.Change) {
 	if c.Ours {
 		if c.Visible() {
 			w.last = now
+			w.ratio.land(c.Cause != "expiry")
 			w.tell(fmt.Sprintf("%-16s phone: %-28s ->  Teams shows %-26s %s", s.person.Name, s.doing, c.To, after(now, s.lastDo)))
 		}
 		return
@@ -150,11 +153,13 @@ func (w *watcher) teamsChanged(c graphsim.Change) {
 		w.teams++
 	}
 	s.organic, s.lastDo, s.doing = organic, now, c.Cause
+	differs := false
+	defer func() { w.ratio.wished(w.counting, differs) }()
 	for _, h := range s.phones {
 		w.closeDue(s, h, now)
 		want := w.policy.ForPBX(h.pbx, h.catalogue, policy.TeamsState{Pair: organic}).Status
 		if !want.Same(h.want) || want.IsZero() != h.want.IsZero() {
-			h.want, h.wantFrom = want, now
+			h.want, h.wantFrom, differs = want, now, true
 			w.openDue(s, h, now)
 		}
 	}
@@ -212,6 +217,7 @@ func (w *watcher) phoneChanged(pbx string, c phoneChange) {
 	w.last = now
 	h.shows, h.line = h.status(c.After.Status), presence.Line(c.After.Line)
 	if c.By != "user" && c.By != "line" {
+		w.ratio.land(c.Before.Status != c.After.Status)
 		if h.shows.Same(h.due) {
 			h.due = presence.Status{}
 		}
@@ -224,7 +230,8 @@ func (w *watcher) phoneChanged(pbx string, c phoneChange) {
 	for _, h := range s.phones {
 		w.closeDue(s, h, now) // whatever a person does now may stand against it
 	}
-	s.lastDo = now
+	s.lastDo, h.line = now, presence.Line(c.After.Line)
+	defer func() { w.ratio.wished(w.counting, w.asking(s)) }()
 	if c.By == "user" && c.Before.Status != c.After.Status {
 		h.pick(h.shows, now, w.moment())
 		s.doing = "picks " + c.After.Status
