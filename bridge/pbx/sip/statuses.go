@@ -73,12 +73,7 @@ func (c *Client) Statuses(ctx context.Context) ([]presence.Status, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, &pbx.Error{Kind: pbx.Unanswered, Op: "list statuses", Err: err}
 	}
-	list := activities()
-	out := make([]presence.Status, len(list))
-	for i, a := range list {
-		out[i] = a.status
-	}
-	return out, nil
+	return Catalogue(), nil
 }
 
 // toWrite finds the activity that a status is published as: by name, else the first of its kind.

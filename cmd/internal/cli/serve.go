@@ -14,6 +14,7 @@ import (
 	"presencebridge/bridge/policy"
 	"presencebridge/cmd/internal/app"
 	"presencebridge/cmd/internal/config"
+	"presencebridge/cmd/internal/connect"
 )
 
 // stopTimeout is how long a stopping bridge may take to finish what is under way.
@@ -49,7 +50,7 @@ func loadConfig(file, roleText string, files bool) (*config.Config, []config.Rol
 	}
 	cfg, err := config.Load(file, config.Options{
 		Env: os.Environ(), Roles: roles, Files: files,
-		ParsePolicy: func(b []byte) error { _, err := policy.Parse(b); return err },
+		ParsePolicy: func(b []byte) error { _, err := policy.Parse(b); return err }, Catalogue: connect.Catalogue,
 	})
 	return cfg, roles, err
 }

@@ -171,6 +171,9 @@ func (v *validator) policy(a *Account, path string) {
 	site := policy.Site{PBX: map[string]policy.Catalogue{}}
 	for i := range a.PBX {
 		site.PBX[a.PBX[i].Name] = nil
+		if v.options.Catalogue != nil {
+			site.PBX[a.PBX[i].Name] = v.options.Catalogue(a.PBX[i].Type)
+		}
 	}
 	for _, f := range p.Check(site) {
 		w := v.locate(path, f.Text, f.Remedy)

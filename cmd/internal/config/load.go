@@ -9,6 +9,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"presencebridge/bridge/presence"
 )
 
 // Role is what a process does. One process has all of them unless it is told otherwise.
@@ -55,6 +57,9 @@ type Options struct {
 	Files bool
 	// ParsePolicy checks an account's policy; its error becomes a problem. Nil accepts any policy.
 	ParsePolicy func(yaml []byte) error
+	// Catalogue is what every PBX of a type offers, nil where each site has its own: a policy is compared with it.
+	// Nil knows of no type.
+	Catalogue func(pbxType string) []presence.Status
 }
 
 // maxFile is the largest configuration file that is read: far beyond thousands of accounts.

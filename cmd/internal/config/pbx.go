@@ -109,9 +109,6 @@ func (v *validator) presetHint(a *Account, path string) {
 	}
 	switch {
 	case len(types) == 0:
-	case len(a.Policy.YAML) == 0 && len(types) > 1:
-		v.warn(path, fmt.Sprintf("is absent: the preset %s is used for PBXs of the types %s", types[0], strings.Join(types, ", ")),
-			"write rules for each of them, limited with when: {pbx: [NAME]}")
 	case len(a.Policy.YAML) == 0 || yaml.Unmarshal(a.Policy.YAML, &policy) != nil || policy.Preset == "":
 	case len(types) == 1 && policy.Preset != types[0] && slices.Contains(PBXTypes(), policy.Preset):
 		v.warn(path, fmt.Sprintf("the preset %s is made for PBXs of that type, and those of this account are of type %s", policy.Preset, types[0]),
