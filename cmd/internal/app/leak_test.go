@@ -6,14 +6,17 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
+	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -22,6 +25,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"presencebridge/bridge/console/client/api"
+	"presencebridge/bridge/keyring"
 	"presencebridge/bridge/pbx/pbxsim"
 	"presencebridge/graph/graphsim"
 )
@@ -63,6 +68,10 @@ func (f *front) keep(what, secret string) {
 // request keeps the clientState of a subscription and the bearer tokens.
 func (f *front) request(in, out *http.Request) {
 	f.keep("bearer token", strings.TrimPrefix(in.Header.Get("Authorization"), "Bearer "))
+	if in.Method == http.MethodPost && strings.Contains(in.URL.Path, "/oauth2/") {
+		f.form(in, out)
+		return
+	}
 	if in.Method != http.MethodPost || !strings.HasSuffix(in.URL.Path, "/subscriptions") {
 		return
 	}
@@ -76,6 +85,22 @@ func (f *front) request(in, out *http.Request) {
 	}
 	if json.Unmarshal(body, &sub) == nil {
 		f.keep("client state", sub.ClientState)
+	}
+}
+
+// form keeps what the login service is given.
+func (f *front) form(in, out *http.Request) {
+	body, err := io.ReadAll(in.Body)
+	if err != nil {
+		return // the tenant refuses what is cut
+	}
+	out.Body = io.NopCloser(bytes.NewReader(body))
+	values, err := url.ParseQuery(string(body))
+	if err != nil {
+		return
+	}
+	for _, name := range []string{"client_secret", "code", "code_verifier", "refresh_token", "device_code"} {
+		f.keep(name, values.Get(name))
 	}
 }
 
@@ -124,7 +149,7 @@ func (b *lockedBuffer) String() string {
 // that it handled in everything that it says.
 func TestNothingSecretComesOut(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, "contoso", 4, 1)
+	s := newSite(t, "contoso", 4, 2)
 	s.front = newFront(t, s)
 	log, said := &lockedBuffer{}, &lockedBuffer{}
 	dir := t.TempDir()
@@ -133,6 +158,8 @@ func TestNothingSecretComesOut(t *testing.T) {
 	authorize(t, a, s)
 	awaitPhones(t, a, s)
 	work(t, a, s)
+	given := monitorSecrets(t, a, s, said)
+	masters := rotateKeys(t, a, s, filepath.Join(dir, "data", "master.key"), said)
 	trouble(t, a, s)
 	for _, path := range []string{"/metrics", "/healthz", "/readyz", "/api/v1/accounts", "/api/v1/accounts/contoso/members", "/api/v1/accounts/contoso/monitors", "/api/v1/jobs", "/api/v1/accounts/nobody/members"} {
 		for _, token := range []string{a.AdminToken(), "a wrong token"} {
@@ -150,15 +177,19 @@ func TestNothingSecretComesOut(t *testing.T) {
 	for name := range secrets {
 		kinds[strings.SplitN(name, " ", 2)[0]] = true
 	}
-	for _, kind := range []string{"bearer", "client", "access_token", "refresh_token", "device_code"} {
+	for _, kind := range []string{"bearer", "client", "access_token", "refresh_token", "device_code", "client_secret", "code", "code_verifier"} {
 		require.True(t, kinds[kind], "a %s passed", kind)
 	}
 	secrets["the client secret"], secrets["the PBX token"], secrets["the admin token"] = s.graph.ClientSecret, s.pbx.Token(), a.AdminToken()
-	key, err := os.ReadFile(filepath.Join(dir, "data", "master.key"))
-	require.NoError(t, err)
-	secrets["the master key"] = strings.TrimSpace(string(key))
-	secrets["the key of clientState"] = base64.StdEncoding.EncodeToString(a.webhookKey())
-	secrets["the key of clientState in hex"] = hex.EncodeToString(a.webhookKey())
+	for i, key := range masters {
+		secrets[fmt.Sprint("master key ", i)] = key
+	}
+	for i, key := range a.webhookKeys() {
+		secrets[fmt.Sprint("key of clientState ", i)] = base64.StdEncoding.EncodeToString(key)
+		secrets[fmt.Sprint("key of clientState in hex ", i)] = hex.EncodeToString(key)
+	}
+	require.GreaterOrEqual(t, len(a.webhookKeys()), 2, "that of the retired key is accepted")
+	maps.Copy(secrets, given)
 	require.Contains(t, log.String(), "level=DEBUG")
 	for name, secret := range secrets {
 		require.Greater(t, len(secret), 15, name)
@@ -167,10 +198,77 @@ func TestNothingSecretComesOut(t *testing.T) {
 	}
 	requireNowhere(t, readAll(t, filepath.Join(dir, "data")), secrets["the client secret"], "the client secret, in data_dir")
 	for name, secret := range secrets {
-		if strings.HasPrefix(name, "refresh_token") || strings.HasPrefix(name, "access_token") {
+		if kind, _, _ := strings.Cut(name, " "); slices.Contains([]string{"refresh_token", "access_token", "device_code", "client_secret", "code_verifier", "given", "state"}, kind) {
 			requireNowhere(t, readAll(t, filepath.Join(dir, "data")), secret, name+", in data_dir")
 		}
 	}
+}
+
+// monitorSecrets gives a monitor secrets of its own, good and bad, and signs it in by redirect. It returns what is secret of that.
+func monitorSecrets(t *testing.T, a *App, s *site, said io.Writer) map[string]string {
+	t.Helper()
+	c, upn := admin(t, a), "presence2@contoso.example"
+	secrets := map[string]string{"given secret": "first-secret-of-a-monitor", "given new secret": "second-secret-of-a-monitor", "given bad secret": "a-secret-that-entra-does-not-know"}
+	tell := func(what any, err error) {
+		text, e := json.Marshal(what)
+		require.NoError(t, e)
+		_, e = fmt.Fprintf(said, "%s %+v %v\n", text, what, err)
+		require.NoError(t, e)
+	}
+	s.graph.AddSecret(secrets["given secret"])
+	m, err := c.AddMonitorWith(t.Context(), s.name, api.AddMonitorRequest{UPN: upn, ClientSecret: secrets["given secret"]})
+	require.NoError(t, err)
+	tell(m, err)
+	for _, end := range []string{"&deny=1", "&as=" + upn} {
+		auth, err := c.AuthorizeBy(t.Context(), s.name, upn, api.ByRedirect)
+		require.NoError(t, err)
+		address, err := url.Parse(auth.URL) // for whoever ordered it, and nobody else
+		require.NoError(t, err)
+		secrets["state "+end] = address.Query().Get("state")
+		_, page := browse(t, s, auth.URL+end)
+		_, err = io.WriteString(said, page)
+		require.NoError(t, err)
+		done, err := c.AwaitAuthorization(t.Context(), auth)
+		tell(done, err)
+	}
+	s.graph.AddSecret(secrets["given new secret"])
+	for _, name := range []string{"given bad secret", "given new secret"} {
+		done, err := c.RenewMonitorWith(t.Context(), s.name, upn, api.AuthorizeRequest{ClientSecret: secrets[name]})
+		tell(done, err)
+		require.Equal(t, name == "given new secret", err == nil, "%v", err)
+	}
+	return secrets
+}
+
+// rotateKeys rotates the master key and the encryption certificate, and returns all lines that the key file ever had.
+func rotateKeys(t *testing.T, a *App, s *site, file string, said io.Writer) (keys []string) {
+	t.Helper()
+	note := func() {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		for _, field := range strings.Fields(string(text)) {
+			if len(field) == 44 { // base64 of 32 bytes
+				keys = append(keys, field)
+			}
+		}
+	}
+	note()
+	r, err := keyring.AddKey(file)
+	require.NoError(t, err)
+	note()
+	c := admin(t, a)
+	done, err := c.Reseal(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, r.Newest, done.Key)
+	require.Positive(t, done.Resealed)
+	retired, err := keyring.RetireKeys(file)
+	require.NoError(t, err)
+	note()
+	certificate, err := c.RotateCertificate(t.Context(), s.name)
+	require.NoError(t, err)
+	_, err = fmt.Fprintf(said, "%+v %+v %+v %+v %v\n", r, done, retired, certificate, a.keys)
+	require.NoError(t, err)
+	return keys
 }
 
 func requireNowhere(t *testing.T, text, secret, what string) {

@@ -22,6 +22,9 @@ func browse(t *testing.T, s *site, address string) (int, string) {
 	t.Helper()
 	pool := x509.NewCertPool()
 	require.True(t, pool.AppendCertsFromPEM(s.graph.CAPEM()))
+	if s.front != nil {
+		require.True(t, pool.AppendCertsFromPEM([]byte(s.front.ca)))
+	}
 	browser := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
 	defer browser.CloseIdleConnections()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, nil)
