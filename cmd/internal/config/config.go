@@ -29,8 +29,8 @@ type Config struct {
 	DataDir        string        `yaml:"data_dir" default:"/var/lib/presence-bridge" path:"dir" doc:"Folder for everything that must survive a restart: the embedded bus, and the keys that are made on first start. One process at a time."`
 	TLS            TLS           `yaml:"tls" doc:"Certificate of the webhook listener. Absent: plain HTTP, for behind a proxy that ends TLS or on a loopback address."`
 	NATS           NATS          `yaml:"nats" doc:"The bus. Without url it runs inside the bridge, under data_dir."`
-	MasterKeyFile  string        `yaml:"master_key_file" path:"file" doc:"Key that seals tokens and private keys at rest. Absent: data_dir/master.key, made on first start. Must be given with nats.url, because every replica needs the same one."`
-	WebhookKeyFile string        `yaml:"webhook_key_file" path:"file" doc:"Key from which the clientState of subscriptions is derived: the only secret that the webhook role needs. Absent: derived from the master key."`
+	MasterKeyFile  string        `yaml:"master_key_file" path:"file" doc:"Key that seals tokens and private keys at rest. Absent: data_dir/master.key, made on first start. Must be given with nats.url, because every replica needs the same one. presence-bridge keys rotate puts a new key on its first line; further lines are older keys, which only open what was sealed before, and what subscriptions made before are recognised by. It is read again when it changes."`
+	WebhookKeyFile string        `yaml:"webhook_key_file" path:"file" doc:"Key from which the clientState of subscriptions is derived: the only secret that the webhook role needs. A new one goes on a line of its own in front of the old one, which is accepted as long as it stays there; then keys rotate --keep-file has the subscriptions made anew. It is read again when it changes. Absent: derived from the master key."`
 	Admin          Admin         `yaml:"admin" doc:"The admin listener."`
 	Webhook        Webhook       `yaml:"webhook" doc:"Limits of the public receiver."`
 	Log            Log           `yaml:"log" doc:"The program's own log, on standard error."`
