@@ -85,10 +85,13 @@ type SideState struct {
 	Assertion    *AssertionState `json:"assertion,omitempty"`
 	Override     *OverrideState  `json:"override,omitempty"`
 	Would        *WouldBe        `json:"would,omitempty"` // what an account that only observes would have written
-	Write        *WriteState     `json:"write,omitempty"`
-	ReadOwed     bool            `json:"read_owed,omitempty"`
-	Excluded     bool            `json:"excluded,omitempty"`
-	Because      []Reason        `json:"because,omitempty"`
+	Note         *NoteState      `json:"note,omitempty"`  // a status message of ours
+	// ContestedSince: another program fights over what we write here, so we stay away.
+	ContestedSince time.Time   `json:"contested_since,omitzero"`
+	Write          *WriteState `json:"write,omitempty"`
+	ReadOwed       bool        `json:"read_owed,omitempty"`
+	Excluded       bool        `json:"excluded,omitempty"`
+	Because        []Reason    `json:"because,omitempty"`
 }
 
 // AssertionState is a state of ours on a side.
@@ -102,6 +105,14 @@ type AssertionState struct {
 	From        string         `json:"from,omitempty"`     // the side that is the cause, in Teams
 	MaskedBy    string         `json:"masked_by,omitempty"`
 	MaskedSince time.Time      `json:"masked_since,omitzero"`
+	Preferred   bool           `json:"preferred,omitempty"` // in Teams: no session, but the preferred presence
+}
+
+// NoteState is a status message of ours.
+type NoteState struct {
+	Value    string    `json:"value"`
+	Since    time.Time `json:"since"`
+	Previous string    `json:"previous,omitempty"` // what is given back, on a PBX
 }
 
 // OverrideState is a choice by hand that ended an assertion of ours.
@@ -155,6 +166,13 @@ func (t *TeamsSide) State() SideState {
 		}
 	}
 	s.Would = t.Would.clone()
+	if n := t.Note; n != nil {
+		s.Note = &NoteState{Value: n.Value, Since: n.Since.UTC()}
+	}
+	s.ContestedSince = t.ContestedSince.UTC()
+	if s.Assertion != nil {
+		s.Assertion.Preferred = t.Assertion.Preferred != nil
+	}
 	if w := t.Write; w != nil {
 		s.Write = &WriteState{Since: w.Started.UTC(), Waiting: w.Waiting, Until: t.Timers.Deadline.UTC()}
 	}
@@ -185,6 +203,10 @@ func (ep *EndpointSide) state(excluded bool) SideState {
 		}
 	}
 	s.Would = ep.Would.clone()
+	if n := ep.Note; n != nil {
+		s.Note = &NoteState{Value: n.Value, Since: n.Since.UTC(), Previous: n.Previous}
+	}
+	s.ContestedSince = ep.ContestedSince.UTC()
 	if w := ep.Write; w != nil {
 		s.Write = &WriteState{Since: w.Started.UTC(), Waiting: w.Waiting, Until: ep.Timers.Deadline.UTC()}
 	}
@@ -200,6 +222,9 @@ func sameSide(a, b *SideState) bool {
 		c := *x
 		c.Until = y.Until // a renewal alone is no news
 		return c == *y
+	}
+	if (a.Note == nil) != (b.Note == nil) || (a.Note != nil && *a.Note != *b.Note) || !a.ContestedSince.Equal(b.ContestedSince) {
+		return false
 	}
 	return a.Known == b.Known && a.Line == b.Line && a.Shown == b.Shown && a.Organic == b.Organic && a.OrganicState == b.OrganicState &&
 		a.Excluded == b.Excluded && (a.Would == nil) == (b.Would == nil) && (a.Would == nil || *a.Would == *b.Would) && same(a.Assertion, b.Assertion) && (a.Override == nil) == (b.Override == nil) &&

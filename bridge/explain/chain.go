@@ -102,6 +102,10 @@ func timerInWords(timer, name string) string {
 		return "it is time to try " + name + " again"
 	case "hold":
 		return "enough time has passed since the last write to " + name
+	case "contest":
+		return "the bridge tries again to write to " + name
+	case "linger":
+		return "the meeting has lasted too long to be the same call"
 	case "woken_end":
 		return "what the bridge's session may have woken is over"
 	default:
@@ -212,6 +216,9 @@ func (x *explainer) consequences(d *bridge.Decision) []string {
 		if was.Override != nil && now.Override == nil {
 			out = append(out, "the choice by hand "+x.onSide(now.Side)+" no longer stands in the way")
 		}
+		if !now.ContestedSince.IsZero() && was.ContestedSince.IsZero() {
+			out = append(out, "another program keeps changing what the bridge writes "+x.onSide(now.Side)+"; the bridge stays away for a while")
+		}
 		if now.Assertion != nil && !now.Assertion.MaskedSince.IsZero() && (was.Assertion == nil || was.Assertion.MaskedSince.IsZero()) {
 			out = append(out, "the bridge's "+valueInWords(now.Side, now.Assertion.Value)+" does not show: the person's own "+
 				valueInWords(now.Side, now.Assertion.MaskedBy)+" outranks it")
@@ -227,7 +234,7 @@ func (x *explainer) consequences(d *bridge.Decision) []string {
 
 // effect says what the bridge did, with its reason where the event does not say it.
 func (x *explainer) effect(d *bridge.Decision, eff *bridge.DecidedEffect) string {
-	value := valueInWords(eff.Side, eff.Value)
+	value := effectInWords(eff.Side, eff.Value)
 	switch eff.Do {
 	case bridge.DoSet:
 		text := "the bridge sets " + value + " " + x.onSide(eff.Side)
@@ -238,6 +245,9 @@ func (x *explainer) effect(d *bridge.Decision, eff *bridge.DecidedEffect) string
 	case bridge.DoRenew:
 		return "the bridge prolongs " + value + " in Teams until " + x.stamp(eff.Until)
 	case bridge.DoClear:
+		if eff.Value == "message" {
+			return "the bridge takes its message away from " + x.label(eff.Side)
+		}
 		return "the bridge takes its state away from " + x.label(eff.Side)
 	case bridge.DoRestore:
 		return "the bridge gives " + x.label(eff.Side) + " its own status back, " + value
@@ -270,7 +280,7 @@ func (x *explainer) refrained(d *bridge.Decision) []string {
 		for _, r := range s.Because {
 			switch r {
 			case bridge.ReasonOutranked, bridge.ReasonAlreadyShows, bridge.ReasonHoldDown, bridge.ReasonOverride, bridge.ReasonUnanswered,
-				bridge.ReasonPaced, bridge.ReasonRefused:
+				bridge.ReasonPaced, bridge.ReasonRefused, bridge.ReasonCompeting, bridge.ReasonLinger:
 				out = append(out, "nothing is written "+x.onSide(s.Side)+": "+r.Text())
 			}
 		}

@@ -39,6 +39,7 @@ func (x *explainer) side(states []bridge.SideState, i int) Side {
 	if s.Override != nil {
 		out.Sentences = append(out.Sentences, x.override(&s))
 	}
+	out.Sentences = append(out.Sentences, x.besides(&s)...)
 	return out
 }
 
@@ -66,6 +67,8 @@ func (x *explainer) assertion(states []bridge.SideState, s *bridge.SideState) []
 	}
 	switch {
 	case a.Phase != bridge.PhaseStanding:
+	case teams && a.Preferred:
+		say("it is the preferred presence of Teams, as if the person had picked it, and goes when its cause ends")
 	case teams && !a.Until.IsZero():
 		say("it lasts until %s and is prolonged while that goes on", x.stamp(a.Until))
 	case !teams && a.Previous != "":
@@ -161,6 +164,23 @@ func (x *explainer) override(s *bridge.SideState) string {
 	return sentence(text)
 }
 
+// besides says what else the bridge has put on a side, and that it stays away.
+func (x *explainer) besides(s *bridge.SideState) []string {
+	var out []string
+	say := func(format string, args ...any) { out = append(out, sentence(fmt.Sprintf(format, args...))) }
+	if n := s.Note; n != nil {
+		text := fmt.Sprintf("the bridge put the message “%s” there at %s", n.Value, x.stamp(n.Since))
+		if n.Previous != "" {
+			text += "; when its cause ends, “" + n.Previous + "” comes back"
+		}
+		say("%s", text)
+	}
+	if !s.ContestedSince.IsZero() {
+		say("another program keeps changing what the bridge writes there, so the bridge stays away since %s", x.stamp(s.ContestedSince))
+	}
+	return out
+}
+
 // waiting says what is still owed to a side.
 func (x *explainer) waiting(s *bridge.SideState) []string {
 	var out []string
@@ -177,7 +197,7 @@ func (x *explainer) waiting(s *bridge.SideState) []string {
 	}
 	for _, r := range s.Because {
 		switch r {
-		case bridge.ReasonHoldDown, bridge.ReasonPaced, bridge.ReasonRefused:
+		case bridge.ReasonHoldDown, bridge.ReasonPaced, bridge.ReasonRefused, bridge.ReasonLinger, bridge.ReasonCompeting:
 			out = append(out, name+": "+r.Text())
 		case bridge.ReasonFenced:
 			if s.Write == nil {

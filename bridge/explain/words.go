@@ -61,6 +61,17 @@ func valueInWords(side, value string) string {
 	return "“" + value + "”"
 }
 
+// effectInWords writes the value of an effect, which may be a status message.
+func effectInWords(side, value string) string {
+	if text, ok := strings.CutPrefix(value, "message: "); ok {
+		return "the message “" + text + "”"
+	}
+	if value == "message" {
+		return "its message"
+	}
+	return valueInWords(side, value)
+}
+
 func lineInWords(l presence.Line) string {
 	switch l {
 	case presence.LineIdle:
