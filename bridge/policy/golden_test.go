@@ -70,6 +70,7 @@ func TestTruthTable(t *testing.T) {
 			}
 		}
 	}
+	everyKey(t, &b)
 	file := filepath.Join("testdata", "truth.txt")
 	if os.Getenv("POLICY_UPDATE") != "" {
 		if err := os.MkdirAll("testdata", 0o750); err != nil {
@@ -89,6 +90,43 @@ func TestTruthTable(t *testing.T) {
 			t.Fatalf("truth.txt line %d:\n got %q\nwant %q", i+1, lineAt(got, i), lineAt(want, i))
 		}
 	}
+}
+
+// everyKey adds what the example policy under deploy/, which uses every key, says to members of its groups.
+func everyKey(t *testing.T, b *strings.Builder) {
+	t.Helper()
+	src, err := os.ReadFile(filepath.Join("..", "..", "deploy", "policy", "policy.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	account, err := ParseFile(src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	site := append(siteCatalogues()["micollab"], presence.Status{Name: "Lunch", Kind: presence.KindAway})
+	for _, who := range [][]string{nil, {"Sales"}, {"Reception"}, {"5b0c4c5e-0000-4000-8000-000000000001"}} {
+		p := account.For(who, 0)
+		fmt.Fprintf(b, "the example policy, of a member of %v, opted out of %s\n", who, p.OptOut)
+		for _, s := range []string{"Available/Available", "Busy/InACall", "Busy/InAMeeting", "DoNotDisturb/DoNotDisturb", "DoNotDisturb/Presenting", "Offline/Offline"} {
+			for _, out := range []presence.Absence{presence.AbsenceUnknown, presence.AbsenceNo, presence.AbsenceYes} {
+				w := p.ForPBX("main", site, TeamsState{Pair: presence.ParsePairString(s), OutOfOffice: out, Message: "Hello"})
+				fmt.Fprintf(b, "  %-26s out of office %-8s %-24s %q\n", s, orUnknown(string(out)), wantText(w.Status.String(), w.IsZero(), w.Class), w.Message)
+			}
+		}
+		for _, l := range allLines {
+			for _, st := range append(site, presence.Status{}) {
+				w := p.ForTeams([]Endpoint{{ID: presence.EndpointID{PBX: "main", User: "1"}, Line: l, Status: st, Message: "Hello"}})
+				fmt.Fprintf(b, "  %-8s %-18s %-32s %s %s %q\n", orUnknown(string(l)), st, wantText(w.Pair.String(), w.IsZero(), w.Class), orNone(string(w.Method)), w.For, w.Message)
+			}
+		}
+	}
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
 }
 
 func wantText(value string, none bool, class presence.Class) string {

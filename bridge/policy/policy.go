@@ -1,6 +1,7 @@
 // Package policy says what one side's state means on the other: ordered rules per direction, of which
 // the first that matches wins. It is pure. It knows nothing of assertions, echoes or writes: those are
-// the engine's (package bridge), which asks it two questions, [Policy.ForPBX] and [Policy.ForTeams].
+// the engine's (package bridge), which asks it two questions, [Policy.ForPBX] and [Policy.ForTeams], of the member's own
+// policy ([Policy.For]). DESIGN.md describes the language in full.
 package policy
 
 import (

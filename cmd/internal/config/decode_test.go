@@ -8,6 +8,8 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/stretchr/testify/require"
+
+	"presencebridge/bridge/presence"
 )
 
 func TestNotYAML(t *testing.T) {
@@ -157,6 +159,11 @@ func TestPolicyRemarks(t *testing.T) {
 		`line 13: accounts[0].policy.teams_to_pbx[2]: it is for the PBX "branch", which is not configured; use one of: main`,
 	}, got)
 	require.Empty(t, mustParse(t, minimal+"    policy: {preset: micollab}\n", Options{ParsePolicy: parsePolicy}).Warnings)
+	c = mustParse(t, minimal+"    policy:\n      teams_to_pbx:\n        - {when: {activity: InACall}, set: {status: Talking}}\n", Options{
+		ParsePolicy: parsePolicy, Catalogue: func(string) []presence.Status { return []presence.Status{{Name: "Away", Kind: presence.KindAway}} },
+	})
+	require.Len(t, c.Warnings, 1)
+	require.Contains(t, c.Warnings[0].String(), `line 11: accounts[0].policy.teams_to_pbx[0]: the PBX main has no status "Talking", so nothing is set there; use one of: "Away"`)
 }
 
 func TestPolicyThatRefersOutside(t *testing.T) {
