@@ -68,6 +68,7 @@ type ring struct {
 	ids      []string // sorted
 	asked    []uint32 // when each was last read, or tried to be, in seconds after sweeper.start; 0: never
 	due      time.Time
+	oldest   uint32 // of asked, apart from 0; 0: nobody was asked for
 	retries  []batch
 }
 
@@ -170,6 +171,7 @@ func (s *sweeper) take(now time.Time) {
 			}
 			s.seen[id], r.asked[i] = old, old.asked
 		}
+		r.noteOldest()
 	}
 }
 
@@ -195,7 +197,7 @@ func (s *sweeper) next(now time.Time) time.Time {
 		if len(r.ids) == 0 {
 			continue
 		}
-		due = earliest(due, r.due)
+		due = earliest(due, s.turnDue(r, now))
 		if len(r.retries) > 0 {
 			due = earliest(due, now)
 		}
@@ -222,7 +224,7 @@ func (s *sweeper) pick(now time.Time) batch {
 		return batch{ids: ids, ring: s.rings[0]}
 	}
 	r := s.rings[0]
-	if other := s.rings[1]; len(r.ids) == 0 || len(other.ids) > 0 && other.due.Before(r.due) {
+	if other := s.rings[1]; len(r.ids) == 0 || len(other.ids) > 0 && s.turnDue(other, now).Before(s.turnDue(r, now)) {
 		r = other
 	}
 	// What could not be read in time (an outage, a suspended machine) is not caught up with: the next
@@ -258,6 +260,30 @@ func (s *sweeper) doubts(now time.Time) (ids []string) {
 	}
 	s.doubtsDue = time.Time{}
 	return ids
+}
+
+// turnDue is when the next read of a ring is due: evenly spread over the interval, and earlier where somebody would
+// otherwise have to wait for longer than that, because others came to the list before them. After an outage everybody has;
+// then it is the even spreading alone. To the second, so that the round itself is never early.
+func (s *sweeper) turnDue(r *ring, now time.Time) time.Time {
+	if r.oldest == 0 {
+		return r.due
+	}
+	latest := s.time(r.oldest + 1).Add(time.Duration(float64(r.interval) * sweepMargin))
+	if now.Sub(latest) > r.interval/4 {
+		return r.due
+	}
+	return earliest(r.due, latest)
+}
+
+// noteOldest works out who of those that were read waits for the longest time.
+func (r *ring) noteOldest() {
+	r.oldest = 0
+	for _, asked := range r.asked {
+		if asked != 0 && (r.oldest == 0 || asked < r.oldest) {
+			r.oldest = asked
+		}
+	}
 }
 
 // turn is whose turn it is: those who were not read for the longest time, at most readAtMost. So everybody's turn comes
@@ -298,6 +324,7 @@ func (s *sweeper) turn(r *ring, now time.Time) []string {
 		x.asked = sec
 		s.seen[id] = x
 	}
+	r.noteOldest()
 	return out
 }
 
