@@ -2,6 +2,7 @@ package explain
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -278,12 +279,15 @@ func (x *explainer) refrained(d *bridge.Decision) []string {
 			continue
 		}
 		for _, r := range s.Because {
-			switch r {
-			case bridge.ReasonOutranked, bridge.ReasonAlreadyShows, bridge.ReasonHoldDown, bridge.ReasonOverride, bridge.ReasonUnanswered,
-				bridge.ReasonPaced, bridge.ReasonRefused, bridge.ReasonCompeting, bridge.ReasonLinger:
+			if slices.Contains(worthSaying(), r) {
 				out = append(out, "nothing is written "+x.onSide(s.Side)+": "+r.Text())
 			}
 		}
 	}
 	return out
+}
+
+// worthSaying are the reasons for writing nothing that a reader of the chain wants to know.
+func worthSaying() []bridge.Reason {
+	return []bridge.Reason{bridge.ReasonOutranked, bridge.ReasonAlreadyShows, bridge.ReasonHoldDown, bridge.ReasonOverride, bridge.ReasonUnanswered, bridge.ReasonPaced, bridge.ReasonRefused, bridge.ReasonCompeting, bridge.ReasonLinger}
 }

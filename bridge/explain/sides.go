@@ -2,6 +2,7 @@ package explain
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"presencebridge/bridge"
@@ -133,9 +134,8 @@ func (x *explainer) ownState(s *bridge.SideState) []string {
 		out = append(out, sentence("the bridge "+x.verb("would set", "would have set")+" "+valueInWords(s.Side, s.Would.Value)+" there since "+x.stamp(s.Would.Since)))
 	}
 	for _, r := range s.Because {
-		switch r {
-		case bridge.ReasonOverride, bridge.ReasonAwaitRead, bridge.ReasonFenced, bridge.ReasonHoldDown, bridge.ReasonPaced, bridge.ReasonUnanswered:
-			continue // said elsewhere
+		if slices.Contains(saidElsewhere(), r) {
+			continue
 		}
 		out = append(out, sentence("the bridge "+x.verb("has put", "had put")+" nothing there: "+r.Text()))
 	}
@@ -196,17 +196,11 @@ func (x *explainer) waiting(s *bridge.SideState) []string {
 		out = append(out, "a direct read of "+name)
 	}
 	for _, r := range s.Because {
-		switch r {
-		case bridge.ReasonHoldDown, bridge.ReasonPaced, bridge.ReasonRefused, bridge.ReasonLinger, bridge.ReasonCompeting:
+		switch {
+		case slices.Contains(waits(), r), r == bridge.ReasonFenced && s.Write == nil:
 			out = append(out, name+": "+r.Text())
-		case bridge.ReasonFenced:
-			if s.Write == nil {
-				out = append(out, name+": "+r.Text())
-			}
-		case bridge.ReasonUnknown:
-			if !s.Known {
-				out = append(out, "news of "+name)
-			}
+		case r == bridge.ReasonUnknown && !s.Known:
+			out = append(out, "news of "+name)
 		}
 	}
 	return out
@@ -214,3 +208,13 @@ func (x *explainer) waiting(s *bridge.SideState) []string {
 
 // coverage puts the reasons of the coverage behind it.
 func (x *explainer) coverage() string { return strings.Join(x.in.Coverage, ": ") }
+
+// saidElsewhere are the reasons for an untouched side that other sentences tell, or that what is waited for tells.
+func saidElsewhere() []bridge.Reason {
+	return []bridge.Reason{bridge.ReasonOverride, bridge.ReasonAwaitRead, bridge.ReasonFenced, bridge.ReasonHoldDown, bridge.ReasonPaced, bridge.ReasonUnanswered}
+}
+
+// waits are the reasons that are a wait by themselves.
+func waits() []bridge.Reason {
+	return []bridge.Reason{bridge.ReasonHoldDown, bridge.ReasonPaced, bridge.ReasonRefused, bridge.ReasonLinger, bridge.ReasonCompeting}
+}

@@ -1,7 +1,6 @@
 package scenario
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -81,7 +80,7 @@ func TestParseErrors(t *testing.T) {
 		_, err := Parse("a.txt", strings.NewReader(text))
 		require.ErrorContains(t, err, says, text)
 		var e *Error
-		require.True(t, errors.As(err, &e), text)
+		require.ErrorAs(t, err, &e, text)
 		require.Equal(t, "a.txt", e.File)
 		require.Positive(t, e.Line)
 	}

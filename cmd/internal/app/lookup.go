@@ -38,8 +38,9 @@ func (a *account) everybody() []named {
 
 // lookUp finds somebody by id, UPN, mail or extension, whatever the casing. An id or a UPN is one person's; a mail
 // address or an extension may be several people's, and then the error says whose.
-func (a *account) lookUp(key string) (named, error) {
-	all := a.everybody()
+func (a *account) lookUp(key string) (named, error) { return find(a.everybody(), a.name, key) }
+
+func find(all []named, account, key string) (named, error) {
 	var found []named
 	for _, is := range []func(*named) bool{
 		func(n *named) bool { return strings.EqualFold(n.id, key) },
@@ -61,7 +62,7 @@ func (a *account) lookUp(key string) (named, error) {
 		return found[0], nil
 	case 0:
 		near := nearest(all, key)
-		text := fmt.Sprintf("the account %s has no member %q: give an id, a UPN, a mail address or an extension", a.name, key)
+		text := fmt.Sprintf("the account %s has no member %q: give an id, a UPN, a mail address or an extension", account, key)
 		if len(near) > 0 {
 			text += "; did you mean " + strings.Join(near, ", ") + "?"
 		}
@@ -73,7 +74,7 @@ func (a *account) lookUp(key string) (named, error) {
 			texts = append(texts, fmt.Sprintf("%s (id %s)", cmp.Or(found[i].upn, found[i].name), found[i].id))
 		}
 		return named{}, &replyError{Kind: "conflict", Candidates: keys,
-			Text: fmt.Sprintf("%q is %d people of the account %s, say which by the id: %s", key, len(found), a.name, strings.Join(texts, ", "))}
+			Text: fmt.Sprintf("%q is %d people of the account %s, say which by the id: %s", key, len(found), account, strings.Join(texts, ", "))}
 	}
 }
 
