@@ -32,7 +32,7 @@ type pipeListener struct {
 	once  sync.Once
 }
 
-func (p *pipes) listen() (net.Listener, error) {
+func (p *pipes) listen(context.Context, string) (net.Listener, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.open = &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}

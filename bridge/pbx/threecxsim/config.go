@@ -1,6 +1,7 @@
 package threecxsim
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
@@ -14,8 +15,8 @@ import (
 type Config struct {
 	// Addr to listen on. Default "127.0.0.1:0".
 	Addr string
-	// Listen opens the listener in place of Addr, now and after every restart.
-	Listen func() (net.Listener, error)
+	// Listen makes the listener, again after each [Sim.Down], for a network in memory. Default: TCP.
+	Listen func(ctx context.Context, addr string) (net.Listener, error)
 	// TLS serves HTTPS with a certificate of the simulator's own CA ([Sim.CAPEM]). Default plain HTTP.
 	TLS bool
 	// Users is how many people to make up when UserList is empty. Default 10.
@@ -125,6 +126,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Listen == nil {
+		c.Listen = func(ctx context.Context, addr string) (net.Listener, error) { return (&net.ListenConfig{}).Listen(ctx, "tcp", addr) }
 	}
 	if len(c.UserList) == 0 {
 		for i := range c.Users {

@@ -211,14 +211,10 @@ func (s *Sim) up() error {
 
 // listen listens, if need be after whoever held the address has let it go.
 func (s *Sim) listen() (net.Listener, error) {
-	if s.cfg.Listen != nil {
-		return s.cfg.Listen()
-	}
-	var lc net.ListenConfig
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	for {
-		l, err := lc.Listen(ctx, "tcp", s.addr)
+		l, err := s.cfg.Listen(ctx, s.addr)
 		if err == nil {
 			return l, nil
 		}
