@@ -26,6 +26,7 @@ type pbxFeed struct {
 	reads    *semaphore.Weighted
 	snapshot chan struct{} // one is due
 	lastSeen atomic.Int64  // Unix nanoseconds
+	lastRead atomic.Int64  // when the last snapshot began that was complete
 
 	mu    sync.Mutex
 	known map[string]pbx.State // what each user of the PBX last showed, for members that are introduced later
@@ -124,6 +125,7 @@ func (f *pbxFeed) takeSnapshot(ctx context.Context) error {
 		return err
 	}
 	f.seen()
+	f.lastRead.Store(started.UnixNano())
 	f.replaceKnown(users)
 	if f.e.cfg.OnSnapshot != nil {
 		f.e.cfg.OnSnapshot(f.name, users)
@@ -164,6 +166,7 @@ func (f *pbxFeed) watchSilence(ctx context.Context) error {
 	ticker := time.NewTicker(max(f.e.cfg.UnseenAfter/10, 10*time.Millisecond))
 	defer ticker.Stop()
 	told := false
+	var since time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -172,12 +175,13 @@ func (f *pbxFeed) watchSilence(ctx context.Context) error {
 		}
 		silent := f.silent()
 		if silent && !told {
+			since = time.Now()
 			f.e.log.Warn("pbx was not seen for a lease, its endpoints are unknown", "pbx", f.name)
 			for id, member := range f.e.endpointsOf(f.name) {
 				f.e.post(ctx, member, EndpointUnseen{Endpoint: id}, nil)
 			}
 		}
-		if told && !silent {
+		if told && !silent && f.lastRead.Load() < since.UnixNano() { // what was read since then is known
 			f.requestSnapshot()
 		}
 		told = silent

@@ -128,7 +128,9 @@ func (c Config) withDefaults() (Config, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	if c.Listen == nil {
-		c.Listen = func(ctx context.Context, addr string) (net.Listener, error) { return (&net.ListenConfig{}).Listen(ctx, "tcp", addr) }
+		c.Listen = func(ctx context.Context, addr string) (net.Listener, error) {
+			return (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+		}
 	}
 	if len(c.UserList) == 0 {
 		for i := range c.Users {
