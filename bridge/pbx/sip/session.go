@@ -45,6 +45,7 @@ type session struct {
 	up        bool
 	heardAny  bool
 	refused   int
+	has       [2]bool       // the packages that were accepted
 	doubted   time.Time     // when all subscriptions were doubted, last
 	again     bool          // what is published is to be renewed as well
 	changed   chan struct{} // closed and replaced with every settling
@@ -350,6 +351,10 @@ func (w *watched) restart(event string) {
 func (s *session) accepted(t *tracked, granted time.Duration) {
 	s.connected()
 	s.heardAny, s.refused = true, 0
+	if at := eventIndex(t.event); !s.has[at] {
+		s.has[at] = true
+		s.c.tracker.Warn(pbx.Warning{Code: lacking(t.event).Code}) // it has the package by now
+	}
 	t.tries = 0
 	if granted <= 0 {
 		granted = t.asks
@@ -440,10 +445,7 @@ func (s *session) refusedBy(t *tracked, err error) {
 
 // without notes that the PBX does not have a package (489). Without either there is nothing to watch.
 func (s *session) without(t *tracked, err error) {
-	if s.l.setWithout(t.event) {
-		s.c.cfg.Log.Warn("the pbx does not have an event package", "package", t.event)
-		s.c.tracker.Warn(lacking(t.event))
-	}
+	s.l.setWithout(t.event)
 	if s.l.without(eventDialog) && s.l.without(eventPresence) {
 		s.l.fail(err)
 		return

@@ -271,10 +271,14 @@ func (l *flow) without(event string) bool {
 	return l.no[event]
 }
 
-func (l *flow) setWithout(event string) (first bool) {
+// setWithout notes that the PBX does not have a package (489).
+func (l *flow) setWithout(event string) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	first = !l.no[event]
+	first := !l.no[event]
 	l.no[event] = true
-	return first
+	l.mu.Unlock()
+	if first {
+		l.c.cfg.Log.Warn("the pbx does not have an event package", "package", event)
+		l.c.tracker.Warn(lacking(event))
+	}
 }

@@ -28,6 +28,8 @@ type Config struct {
 	Algorithms []string
 	// MinExpires of subscriptions and publications; shorter ones are answered with 423. Default none.
 	MinExpires time.Duration
+	// MaxExpires of publications; longer ones are cut to it. Default 1 h.
+	MaxExpires time.Duration
 	// NonceLife is how long a nonce can be used. Default 5 min.
 	NonceLife time.Duration
 	// NoDialog and NoPresence leave a package out: it is answered with 489.
@@ -106,6 +108,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Users == 0 {
 		c.Users = 10
+	}
+	if c.MaxExpires <= 0 {
+		c.MaxExpires = time.Hour
 	}
 	if c.NonceLife <= 0 {
 		c.NonceLife = 5 * time.Minute

@@ -35,7 +35,7 @@ func (s *Sim) published(req *sip.Request) *sip.Response {
 		return res
 	}
 	p := s.people[req.Recipient.User]
-	expires := min(expiresOf(req, time.Hour), time.Hour)
+	expires := min(expiresOf(req, time.Hour), s.cfg.MaxExpires)
 	etag, body := headerText(req, "SIP-If-Match"), req.Body()
 	switch {
 	case p == nil:

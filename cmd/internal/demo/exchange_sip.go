@@ -1,6 +1,8 @@
 package demo
 
 import (
+	"time"
+
 	"presencebridge/bridge/pbx/sipsim"
 	"presencebridge/bridge/policy"
 	"presencebridge/bridge/presence"
@@ -11,7 +13,8 @@ import (
 type sipPBX struct{ sim *sipsim.Sim }
 
 func startSIP(people []sims.Person, seed uint64, changed func(phoneChange)) (exchange, error) {
-	sim, err := sipsim.Start(sipsim.Config{UserList: sims.SIP(people), Seed: seed, OnChange: func(c sipsim.Change) {
+	// What was published and whose answer was lost stands until its lease ends; a demo does not wait for minutes.
+	sim, err := sipsim.Start(sipsim.Config{UserList: sims.SIP(people), Seed: seed, MaxExpires: 20 * time.Second, OnChange: func(c sipsim.Change) {
 		changed(phoneChange{User: c.User, Before: ofSIP(c.Before), After: ofSIP(c.After), By: c.By})
 	}})
 	if err != nil {

@@ -32,6 +32,7 @@ loadmodule "nathelper.so"
 loadmodule "jsonrpcs.so"
 {{if .TLSPort}}loadmodule "tls.so"
 modparam("tls", "private_key", "{{.Dir}}/key.pem")
+modparam("tls", "tls_method", "TLSv1.2+")
 modparam("tls", "certificate", "{{.Dir}}/cert.pem")
 {{end}}loadmodule "db_sqlite.so"
 loadmodule "presence.so"
