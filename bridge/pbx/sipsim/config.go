@@ -64,7 +64,8 @@ type Presence struct {
 
 // Change is one change of what the PBX shows.
 type Change struct {
-	User          string
+	User string
+	// Before and After are what shows; of a choice by hand they are the person's own, even beneath the bridge's.
 	Before, After Presence
 	// By is who did it: "user", "api" for the bridge, or "line" for the phone.
 	By string

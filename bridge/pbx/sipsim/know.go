@@ -72,7 +72,7 @@ func (s *Sim) Own(user string) (Presence, error) {
 	if p == nil {
 		return Presence{}, ErrNoUser
 	}
-	return Presence{Line: p.line(), Status: p.chosen, Message: p.message}, nil
+	return p.own(), nil
 }
 
 // Users are the people, in the order in which they came.

@@ -39,11 +39,16 @@ func (p *person) line() string {
 
 // presence is what shows: the bridge's document, or the person's own.
 func (p *person) presence() Presence {
-	out := Presence{Line: p.line(), Status: p.chosen, Message: p.message}
+	out := p.own()
 	if n := len(p.published); n > 0 {
 		out.Status, out.Message = p.published[n-1].doc.shows()
 	}
 	return out
+}
+
+// own is the person's own side.
+func (p *person) own() Presence {
+	return Presence{Line: p.line(), Status: p.chosen, Message: p.message}
 }
 
 // move changes something about a person and tells everybody who watches.
@@ -62,7 +67,11 @@ func (s *Sim) move(user, by string, do func(*person) error) error {
 
 // moved is move with the mutex held.
 func (s *Sim) moved(p *person, by string, do func() error) error {
-	before, presence, calls := p.presence(), s.presenceBody(p), p.dialogs()
+	show := p.presence
+	if by == "user" {
+		show = p.own
+	}
+	before, presence, calls := show(), s.presenceBody(p), p.dialogs()
 	if err := do(); err != nil {
 		return err
 	}
@@ -72,7 +81,7 @@ func (s *Sim) moved(p *person, by string, do func() error) error {
 	if !sameMap(calls, p.dialogs()) {
 		s.tell(p, packageDialog, calls)
 	}
-	if after := p.presence(); after != before {
+	if after := show(); after != before {
 		if after.Line != before.Line {
 			s.stats.LineChanges++
 		}

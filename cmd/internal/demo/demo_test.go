@@ -325,12 +325,12 @@ func TestPBXFlag(t *testing.T) {
 	}
 }
 
-// TestTwoPBXsOfDifferentTypes: one account, people on either or both, ends in agreement on every phone.
-func TestTwoPBXsOfDifferentTypes(t *testing.T) {
+// TestPBXsOfDifferentTypes: one account, people on one of them or more, ends in agreement on every phone.
+func TestPBXsOfDifferentTypes(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "report.json")
 	var out bytes.Buffer
 	err := Run(t.Context(), Config{
-		PBX: "micollab,3cx", Members: 60, Duration: 4 * time.Second, Seed: 4, Faults: "some", Rate: 10, Report: file, Out: &out,
+		PBX: "micollab,3cx,sip", Members: 60, Duration: 4 * time.Second, Seed: 4, Faults: "some", Rate: 10, Report: file, Out: &out,
 	})
 	require.NoError(t, err, out.String())
 	data, err := os.ReadFile(file)
