@@ -32,8 +32,6 @@ func (Own) String() string { return "own credential" }
 // GoString does not either.
 func (o Own) GoString() string { return o.String() }
 
-func (o Own) isSet() bool { return o.Secret != "" || len(o.Certificate) > 0 }
-
 // Order says what an administrator wants done with a monitor.
 type Order struct {
 	UPN string
@@ -169,7 +167,7 @@ func (mo *monitor) own() (Own, error) {
 		return source()
 	}
 	mo.mu.Lock()
-	sealed, of := mo.rec.Secret, mo.rec.SecretOf
+	sealed, of := mo.rec.Own, mo.rec.OwnOf
 	mo.mu.Unlock()
 	if len(sealed) == 0 || !strings.EqualFold(of, mo.clientID()) {
 		return Own{}, nil
@@ -188,7 +186,7 @@ func (mo *monitor) hasOwn() bool {
 	}
 	mo.mu.Lock()
 	defer mo.mu.Unlock()
-	return len(mo.rec.Secret) > 0 && strings.EqualFold(mo.rec.SecretOf, mo.clientID())
+	return len(mo.rec.Own) > 0 && strings.EqualFold(mo.rec.OwnOf, mo.clientID())
 }
 
 // sealSecret makes the change to the record that stores a secret of the monitor's own.
@@ -201,7 +199,7 @@ func (mo *monitor) sealSecret(secret string) (func(*record), error) {
 		return nil, fmt.Errorf("monitors: seal a client secret: %w", err)
 	}
 	of := mo.clientID()
-	return func(r *record) { r.Secret, r.SecretOf = sealed, of }, nil
+	return func(r *record) { r.Own, r.OwnOf = sealed, of }, nil
 }
 
 // takeSecret stores a new secret of the monitor's own and returns how to take it back.
@@ -211,13 +209,13 @@ func (mo *monitor) takeSecret(ctx context.Context, secret string) (undo func(con
 		return nil, err
 	}
 	mo.mu.Lock()
-	before, of := mo.rec.Secret, mo.rec.SecretOf
+	before, of := mo.rec.Own, mo.rec.OwnOf
 	mo.mu.Unlock()
 	if err := mo.change(ctx, set); err != nil {
 		return nil, fmt.Errorf("monitors: store a client secret: %w", err)
 	}
 	return func(ctx context.Context) error {
-		return mo.change(ctx, func(r *record) { r.Secret, r.SecretOf = before, of })
+		return mo.change(ctx, func(r *record) { r.Own, r.OwnOf = before, of })
 	}, nil
 }
 

@@ -271,7 +271,7 @@ func TestOwnSecretThatWasGiven(t *testing.T) {
 		_, err = w.m.Remove(t.Context(), upn(1))
 		require.NoError(t, err)
 		for _, e := range w.store.entries {
-			require.NotContains(t, string(e.Value), `"secret"`)
+			require.NotContains(t, string(e.Value), `"own"`)
 		}
 		stored := fmt.Sprint(w.store.entries) + w.logs.String() + fmt.Sprintf("%+v %#v", Order{Secret: "secret-x"}, Own{Secret: "secret-x"})
 		require.NotContains(t, stored, "secret-given")

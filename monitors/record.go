@@ -21,9 +21,9 @@ type record struct {
 	ObjectID string    `json:"object_id,omitempty"`
 	Token    []byte    `json:"token,omitempty"` // sealed refresh token
 	SignedIn time.Time `json:"signed_in,omitzero"`
-	// Secret is a client secret of the application SecretOf for this monitor alone, sealed.
-	Secret   []byte `json:"secret,omitempty"`
-	SecretOf string `json:"secret_of,omitempty"`
+	// Own is a client secret of the application OwnOf for this monitor alone, sealed.
+	Own   []byte `json:"own,omitempty"`
+	OwnOf string `json:"own_of,omitempty"`
 	// SignIn is a sign-in that nobody has finished yet. Whoever brings its state back, or enters its code, finishes
 	// it, after a restart of the bridge as well. The write that stores the token takes it away.
 	SignIn *pendingSignIn `json:"sign_in,omitempty"`

@@ -59,7 +59,7 @@ func (x *resealer) value(sealed, context []byte) []byte {
 func (x *resealer) record(key string, r *record) {
 	in := func(what string) []byte { return sealContext(x.account, key, what) }
 	r.Token = x.value(r.Token, in(sealedToken))
-	r.Secret = x.value(r.Secret, in(sealedSecret))
+	r.Own = x.value(r.Own, in(sealedSecret))
 	if r.SignIn != nil {
 		s := *r.SignIn
 		s.Sealed = x.value(s.Sealed, in(sealedSignIn))

@@ -22,9 +22,9 @@ type command struct {
 	Method    api.Method              `json:"method,omitempty"` // of a sign-in
 	Answer    *signin.Answer          `json:"answer,omitempty"` // what a browser brought back from one
 	WaitMS    int64                   `json:"wait_ms,omitempty"`
-	// ClientID is the application that an order about a monitor means, and Secret a client secret of it for the monitor alone.
+	// ClientID is the application that an order about a monitor means, and Own a client secret of it for the monitor alone.
 	ClientID string `json:"client_id,omitempty"`
-	Secret   string `json:"secret,omitempty"`
+	Own      string `json:"own,omitempty"`
 	Since    int    `json:"since,omitempty"` // changes of a resync, or differences of a replay, that were told already
 
 	Replay  *api.ReplayRequest `json:"replay,omitempty"`
@@ -33,7 +33,7 @@ type command struct {
 
 // order is what the command wants done with a monitor.
 func (c command) order() monitors.Order {
-	return monitors.Order{UPN: c.Key, ClientID: c.ClientID, Method: monitors.Method(c.Method), Secret: c.Secret}
+	return monitors.Order{UPN: c.Key, ClientID: c.ClientID, Method: monitors.Method(c.Method), Secret: c.Own}
 }
 
 // String does not tell the secret and the answer.

@@ -116,7 +116,7 @@ func (b *backend) monitorOrder(ctx context.Context, account string, c command) (
 
 // AddMonitor implements console.Backend.
 func (b *backend) AddMonitor(ctx context.Context, account string, in api.AddMonitorRequest) (api.Monitor, error) {
-	return b.monitorOrder(ctx, account, command{Op: "add_monitor", Key: in.UPN, ClientID: in.ClientID, Secret: in.ClientSecret})
+	return b.monitorOrder(ctx, account, command{Op: "add_monitor", Key: in.UPN, ClientID: in.ClientID, Own: in.ClientSecret})
 }
 
 // RemoveMonitor implements console.Backend.
@@ -131,7 +131,7 @@ func (b *backend) RetryMonitor(ctx context.Context, account, upn string) (api.Mo
 
 // RenewMonitor implements console.Backend.
 func (b *backend) RenewMonitor(ctx context.Context, account, upn string, in api.AuthorizeRequest) (api.Authorization, error) {
-	r, err := b.ask(ctx, account, command{Op: "renew", Key: upn, Method: in.Method, ClientID: in.ClientID, Secret: in.ClientSecret})
+	r, err := b.ask(ctx, account, command{Op: "renew", Key: upn, Method: in.Method, ClientID: in.ClientID, Own: in.ClientSecret})
 	if err != nil || r.Authorization == nil {
 		return api.Authorization{}, err
 	}

@@ -26,7 +26,17 @@ func checkMonitors(t *tenant) []Check {
 			out = append(out, skipped(name, upn, "state and scopes: %v", t.monitorsErr))
 			continue
 		}
-		out = append(out, checkMonitor(name, upn, t.find(upn), t))
+		places := t.places(upn)
+		if len(places) == 0 {
+			out = append(out, checkMonitor(name, upn, nil, t))
+		}
+		for _, m := range places {
+			shown := upn
+			if m.ClientID != "" {
+				shown += ", application " + m.ClientID
+			}
+			out = append(out, checkMonitor(name, shown, m, t))
+		}
 	}
 	return out
 }
@@ -44,13 +54,14 @@ func (t *tenant) upns() []string {
 	return upns
 }
 
-func (t *tenant) find(upn string) *api.Monitor {
+// places are what the running bridge says of a monitor: one for each application of the account.
+func (t *tenant) places(upn string) (out []*api.Monitor) {
 	for i := range t.monitors {
 		if strings.EqualFold(t.monitors[i].UPN, upn) {
-			return &t.monitors[i]
+			out = append(out, &t.monitors[i])
 		}
 	}
-	return nil
+	return out
 }
 
 func checkMonitor(name, upn string, m *api.Monitor, t *tenant) Check {
@@ -58,6 +69,9 @@ func checkMonitor(name, upn string, m *api.Monitor, t *tenant) Check {
 		return warning(name, upn, "restart the bridge with this configuration", "the running bridge does not know it")
 	}
 	authorize := "presence-bridge monitors authorize " + upn
+	if m.ClientID != "" {
+		authorize = "presence-bridge monitors authorize " + m.UPN + " --application " + m.ClientID
+	}
 	remedy := m.Remedy
 	if remedy == "" {
 		remedy = authorize
@@ -69,6 +83,9 @@ func checkMonitor(name, upn string, m *api.Monitor, t *tenant) Check {
 	case "unset":
 		return failed(name, upn, authorize, "nobody has signed in for it yet")
 	case "authorizing":
+		if b := m.Before; b != nil && b.State != "unset" {
+			return warning(name, upn, "finish the sign-in, or begin again: "+authorize, "a sign-in is under way; it is needed because %s", strings.TrimSpace(b.Code+" "+b.Text))
+		}
 		return warning(name, upn, "finish the sign-in, or begin again: "+authorize, "a sign-in is under way")
 	case "needs_update":
 		return failed(name, upn, remedy, "it was signed in for another tenant or application: %s", said)
@@ -146,7 +163,8 @@ func checkCapacity(t *tenant) []Check {
 		out = append(out, warning(name, "exclude", "correct or remove it", "%s names nobody", upn))
 	}
 	monitors := len(t.upns())
-	places, need := graph.MaxPresences*monitors, (p.members+graph.MaxPresences-1)/graph.MaxPresences
+	each := graph.MaxPresences * len(t.cfg.Graph.ClientIDs())
+	places, need := each*monitors, (p.members+each-1)/each
 	switch {
 	case p.members == 0:
 		return append(out, warning(name, "", "enter each person's mail address or user principal name on the PBX", "%s: nobody is bridged", text))
@@ -155,7 +173,7 @@ func checkCapacity(t *tenant) []Check {
 	case p.members > places:
 		return append(out, warning(name, "", fmt.Sprintf("add monitors: %d in all, and one more as a spare", need),
 			"%s for %d places (%d monitors with %d each): %d members are polled every %s instead of pushed",
-			text, places, monitors, graph.MaxPresences, p.members-places, t.cfg.Sweep.PolledInterval))
+			text, places, monitors, each, p.members-places, t.cfg.Sweep.PolledInterval))
 	case need == monitors:
 		return append(out, ok(name, "", "%s for %d places; there is no spare monitor, so that members are polled for a moment when their list changes", text, places))
 	}

@@ -141,6 +141,8 @@ func TestMonitorStates(t *testing.T) {
 		{api.Monitor{State: "authorized", Code: "subscription_refused", Text: "Graph refuses", Remedy: "wait"}, Warning, "Graph refuses"},
 		{api.Monitor{State: "unset"}, Failed, "monitors authorize M@contoso.example"},
 		{api.Monitor{State: "authorizing"}, Warning, "under way"},
+		{api.Monitor{State: "authorizing", Before: &api.MonitorState{State: "needs_attention", Code: "password_changed", Text: "was changed"}}, Warning, "needed because password_changed was changed"},
+		{api.Monitor{State: "unset", ClientID: "app-2", Application: 2}, Failed, "--application app-2"},
 		{api.Monitor{State: "needs_update", Text: "for another application"}, Failed, "for another application"},
 		{api.Monitor{State: "needs_attention", Code: "password_changed", Text: "was changed", Remedy: "authorise again"}, Failed, "password_changed was changed -> authorise again"},
 		{api.Monitor{State: "retired"}, Warning, "restart"},
@@ -155,6 +157,10 @@ func TestMonitorStates(t *testing.T) {
 	}
 	tn.monitors = []api.Monitor{{UPN: "m@contoso.example", State: "unset"}, {UPN: "added@contoso.example", State: "unset"}, {UPN: "gone@contoso.example", State: "retired"}}
 	require.Equal(t, []string{"M@contoso.example", "added@contoso.example"}, tn.upns(), "one was added while the bridge runs")
+	tn.monitors = []api.Monitor{{UPN: "m@contoso.example", State: "authorized", ClientID: "app-1", Application: 1}, {UPN: "m@contoso.example", State: "unset", ClientID: "app-2", Application: 2}}
+	got := checkMonitors(tn)
+	require.Len(t, got, 2, "one for each application")
+	require.Equal(t, []Result{OK, Failed}, []Result{got[0].Result, got[1].Result})
 	tn.monitors = nil
 	require.Equal(t, Warning, checkMonitors(tn)[0].Result, "one that the bridge does not know")
 }
