@@ -87,6 +87,9 @@ func (s *step) observe() {
 			continue
 		}
 		d := decidedEffect(&trial.r, eff, s.now)
+		if w, ok := eff.(ApplyEndpoint); ok {
+			d.Value = s.wouldOnPBX(w, d.Value)
+		}
 		if would[d.Side] != "" {
 			d.Value = would[d.Side] + ", " + d.Value
 		}
@@ -100,6 +103,22 @@ func (s *step) observe() {
 		ep.Because = becauseObserving(trial.r.Endpoints[i].Because, would[side])
 		ep.Would = s.withhold(ep.Would, Withheld{Side: side, Do: DoRestore, Value: ep.Status.String()}, would[side])
 	}
+}
+
+// wouldOnPBX words a write to a PBX, of which the message may be all that it changes.
+func (s *step) wouldOnPBX(w ApplyEndpoint, status string) string {
+	message := w.Write.Message
+	if message == nil {
+		return status
+	}
+	text := "message: " + *message
+	if ep := s.r.Endpoint(w.Endpoint); ep != nil && w.Write.Status.Same(ep.Status) {
+		return text
+	}
+	if *message == "" {
+		return status
+	}
+	return status + ", " + text
 }
 
 // becauseObserving is the reason of a side: what would have been written was not, because the account only observes.

@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"presencebridge/bridge/pbx"
+	"presencebridge/bridge/policy"
 	"presencebridge/bridge/presence"
 )
 
@@ -161,4 +162,39 @@ func TestObservingProperties(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Messages and preferred presences are withheld like everything else.
+func TestObservingWithholdsMessagesAndPreferences(t *testing.T) {
+	w := observer(t, trustedPBX)
+	p, err := policy.Parse([]byte(`
+teams_to_pbx:
+- {when: {activity: InACall}, set: {status: In a call, message: In Teams}}
+pbx_to_teams:
+- {when: {status: Lunch}, set: {presence: BeRightBack, method: preferred, for: 1h, message: At lunch}}
+`))
+	require.NoError(t, err)
+	w.rules.Policy = p
+	caps := w.rules.PBX["main"]
+	caps.Capabilities.Messages = true
+	w.rules.PBX["main"] = caps
+	w.introduce()
+	w.drain()
+	w.pick(statusLunch)
+	w.drain()
+	require.NotNil(t, w.rec.Teams.Would)
+	assert.Contains(t, w.rec.Teams.Would.Value, "BeRightBack/BeRightBack")
+	assert.Contains(t, w.rec.Teams.Would.Value, "At lunch")
+	w.pick(statusAvailable)
+	w.drain()
+	assert.Nil(t, w.rec.Teams.Would)
+	w.setClient(inACall)
+	w.drain()
+	require.NotNil(t, side(w).Would)
+	assert.Equal(t, "In a call, message: In Teams", side(w).Would.Value)
+	w.pick(statusBusy) // by hand: the status is theirs, the message is not
+	w.drain()
+	require.NotNil(t, side(w).Would)
+	assert.Equal(t, "message: In Teams", side(w).Would.Value)
+	checkSilent(w)
 }

@@ -331,7 +331,7 @@ func (w *world) notify() {
 
 // advance lets time pass, with every timer in its turn.
 func (w *world) advance(to time.Time) {
-	for n := 0; n < 100_000; n++ { // 48 h hold far fewer
+	for range 100_000 { // 48 h hold far fewer
 		ref, due, ok := w.rec.NextTimer()
 		if !ok || due.After(to) {
 			break

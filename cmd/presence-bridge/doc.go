@@ -17,7 +17,8 @@
 // the demo and the tests. cmd/internal/app puts it together, cmd/internal/cli is the command line.
 //
 // cmd/internal/verify checks an installation, cmd/internal/setup prints what Entra needs, and cmd/internal/bench
-// measures the targets. bridge/explore exhausts small worlds around bridge.Step.
+// measures the targets. bridge/explore exhausts small worlds around bridge.Step, and
+// bridge/replay runs recorded days through two policies with it.
 //
 // Read bridge/record.go and bridge/step.go first: everything else serves them.
 package main

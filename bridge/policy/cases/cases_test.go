@@ -31,7 +31,7 @@ func TestTheExamplePasses(t *testing.T) {
 	require.Zero(t, Failed(rs))
 	require.Equal(t, "policy.yaml:11 teams_to_pbx[0]", rs[0].PhoneRule)
 	require.Equal(t, `"In a call" (call)`, rs[0].Phone)
-	require.Equal(t, "", rs[3].PhoneRule, "nothing decided")
+	require.Empty(t, rs[3].PhoneRule, "nothing decided")
 }
 
 const rules = `teams_to_pbx:

@@ -191,7 +191,7 @@ func (v *validator) policy(a *Account, path string) {
 // policyProblems tells every mistake of a policy by itself, with its own line.
 func (v *validator) policyProblems(path string, err error) {
 	list := []error{err}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // the parser joins them and does not wrap that
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		list = joined.Unwrap()
 	}
 	for _, err := range list {

@@ -109,6 +109,9 @@ func typeName(f reflect.StructField) string {
 	case kindGroup:
 		return "group"
 	case kindItems:
+		if f.Tag.Get("short") != "" {
+			return "list of text or of groups"
+		}
 		return "list of groups"
 	case kindStrings:
 		return "list of text"
