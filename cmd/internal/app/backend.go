@@ -6,6 +6,8 @@ import (
 	"errors"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"presencebridge/bridge/bus"
 	"presencebridge/bridge/console"
 	"presencebridge/bridge/console/client/api"
@@ -14,6 +16,9 @@ import (
 const (
 	// commandTimeout bounds a command that does not wait for anything.
 	commandTimeout = 10 * time.Second
+	// listTimeout bounds the listing of all accounts, asksAtOnce how many owners are asked side by side.
+	listTimeout = 5 * time.Second
+	asksAtOnce  = 32
 	// waitSlice is how long the owner of an account is asked to wait for news at a time.
 	waitSlice = 2 * time.Second
 	// resyncPoll is how often a resync is asked how far it is.
@@ -38,9 +43,11 @@ func (b *backend) ask(ctx context.Context, account string, c command) (reply, er
 	data, err := b.app.bus.Command(ctx, account, req)
 	switch {
 	case errors.Is(err, bus.ErrNoOwner):
-		return reply{}, console.Unavailable("no replica runs the account %s at the moment", account)
+		return reply{}, console.Unavailable("no replica runs the account %s at the moment; another one takes over within 15 s if a process with the role engine is up: try again then, or look at /readyz of the replicas", account)
 	case errors.Is(err, bus.ErrBusy), errors.Is(err, context.DeadlineExceeded):
-		return reply{}, console.Unavailable("the owner of the account %s does not answer: %v", account, err)
+		return reply{}, console.Unavailable("the owner of the account %s does not answer: %v; try again in a moment, when it or another replica does", account, err)
+	case errors.Is(err, bus.ErrUnavailable), errors.Is(err, bus.ErrClosed):
+		return reply{}, console.Unavailable("the account %s cannot be asked, since the bus does not answer: %v; see the check \"bus\" of /readyz", account, err)
 	case err != nil:
 		return reply{}, err
 	}
@@ -79,18 +86,27 @@ func (b *backend) configured(account string) bool {
 
 // Accounts implements console.Backend. An account that nobody runs is listed without figures.
 func (b *backend) Accounts(ctx context.Context) ([]api.Account, error) {
-	out := []api.Account{}
-	for i := range b.app.opts.Config.Accounts {
-		acc := &b.app.opts.Config.Accounts[i]
-		r, err := b.ask(ctx, acc.Name, command{Op: "account"})
-		if err != nil || r.Account == nil {
-			b.app.log.Warn("account could not be asked", "account", acc.Name, "error", err)
-			out = append(out, api.Account{Name: acc.Name, TenantID: acc.Graph.TenantID, PBXs: []api.PBX{}})
-			continue
-		}
-		out = append(out, *r.Account)
+	configured := b.app.opts.Config.Accounts
+	out := make([]api.Account, len(configured))
+	// Side by side, and not for long: one owner that does not answer must not keep the others from being shown.
+	ctx, cancel := context.WithTimeout(ctx, listTimeout)
+	defer cancel()
+	var g errgroup.Group
+	g.SetLimit(asksAtOnce)
+	for i := range configured {
+		g.Go(func() error {
+			acc := &configured[i]
+			r, err := b.ask(ctx, acc.Name, command{Op: "account"})
+			if err != nil || r.Account == nil {
+				b.app.log.Warn("account could not be asked", "account", acc.Name, "error", err)
+				out[i] = api.Account{Name: acc.Name, TenantID: acc.Graph.TenantID, PBXs: []api.PBX{}}
+				return nil
+			}
+			out[i] = *r.Account
+			return nil
+		})
 	}
-	return out, nil
+	return out, g.Wait()
 }
 
 // Members implements console.Backend.

@@ -60,6 +60,27 @@ type reply struct {
 	Explanation *api.Explanation         `json:"explanation,omitempty"`
 }
 
+// own notes in a reply which replica owns the account.
+func (r *reply) own(id string) {
+	if r.Account != nil {
+		r.Account.Owner = id
+	}
+	if r.Members != nil {
+		for i := range r.Members.Members {
+			r.Members.Members[i].Owner = id
+		}
+	}
+	if r.Member != nil {
+		r.Member.Owner = id
+	}
+	for i := range r.Monitors {
+		r.Monitors[i].Owner = id
+	}
+	if r.Monitor != nil {
+		r.Monitor.Owner = id
+	}
+}
+
 // replyError is an error on its way back; its kind decides about the status that the caller sees.
 type replyError struct {
 	Kind string `json:"kind"` // not_found, conflict, invalid, unavailable, or internal
@@ -86,6 +107,7 @@ func (a *account) command(ctx context.Context, req []byte) []byte {
 	err := json.Unmarshal(req, &c)
 	if err == nil {
 		r, err = a.carryOut(ctx, c)
+		r.own(a.app.id)
 	}
 	if err != nil {
 		var re *replyError

@@ -39,6 +39,7 @@ func monitorsList(cmd *cobra.Command, r *remote) error {
 	var several bool // applications, in some account
 	rows := [][]string{{"ACCOUNT", "MONITOR", "APPLICATION", "STATE", "SINCE", "MEMBERS", "SUBSCRIPTION", "REMARK"}}
 	byAccount := map[string][]api.Monitor{}
+	owners := map[string]string{}
 	for _, account := range accounts {
 		list, err := c.Monitors(cmd.Context(), account)
 		if err != nil {
@@ -46,6 +47,7 @@ func monitorsList(cmd *cobra.Command, r *remote) error {
 		}
 		byAccount[account] = list
 		for _, m := range list {
+			owners[account] = m.Owner
 			sub := "none"
 			if m.Subscription != nil {
 				sub = "until " + stamp(m.Subscription.ExpiresAt)
@@ -68,6 +70,9 @@ func monitorsList(cmd *cobra.Command, r *remote) error {
 		}
 	}
 	if err := table(cmd.OutOrStdout(), rows); err != nil {
+		return err
+	}
+	if err := showOwners(cmd.OutOrStdout(), owners); err != nil {
 		return err
 	}
 	return showCredentials(cmd, c, accounts)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -154,6 +155,7 @@ func usersList(cmd *cobra.Command, r *remote, text string) error {
 	}
 	rows := [][]string{{"ACCOUNT", "USER", "COVERAGE", "TEAMS", "PBX", "OURS"}}
 	all := []api.Member{}
+	owners := map[string]string{}
 	for _, account := range accounts {
 		for m, err := range c.Members(cmd.Context(), account, text) {
 			if err != nil {
@@ -162,6 +164,7 @@ func usersList(cmd *cobra.Command, r *remote, text string) error {
 			if r.json {
 				all = append(all, m)
 			}
+			owners[account] = m.Owner
 			rows = append(rows, []string{account, or(m.UPN, m.ID), string(m.Coverage), m.Teams.Shown.String(), phones(&m), ours(&m)})
 		}
 	}
@@ -172,7 +175,23 @@ func usersList(cmd *cobra.Command, r *remote, text string) error {
 		_, err := fmt.Fprintln(cmd.OutOrStdout(), "no members")
 		return err
 	}
-	return table(cmd.OutOrStdout(), rows)
+	if err := table(cmd.OutOrStdout(), rows); err != nil {
+		return err
+	}
+	return showOwners(cmd.OutOrStdout(), owners)
+}
+
+// showOwners says below a list which replica owns each account.
+func showOwners(out io.Writer, owners map[string]string) error {
+	for _, account := range slices.Sorted(maps.Keys(owners)) {
+		if owners[account] == "" { // an older bridge does not say
+			continue
+		}
+		if _, err := fmt.Fprintf(out, "%s is owned by the replica %s\n", account, owners[account]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func or(s, other string) string {
@@ -246,7 +265,7 @@ func usersGet(cmd *cobra.Command, r *remote, key string) error {
 
 func memberRows(account string, m *api.Member) [][]string {
 	rows := [][]string{
-		{"member", or(m.Name, m.UPN) + " <" + or(m.Mail, m.UPN) + ">"}, {"account", account}, {"id", m.ID},
+		{"member", or(m.Name, m.UPN) + " <" + or(m.Mail, m.UPN) + ">"}, {"account", account}, {"owned by", or(m.Owner, "not said")}, {"id", m.ID},
 		{"coverage", strings.Join(append([]string{string(m.Coverage)}, m.CoverageReasons...), ": ")},
 		{"Teams shows", m.Teams.Shown.String() + "  (own state: " + organic(&m.Teams) + ")"},
 	}

@@ -27,7 +27,8 @@ func TestCommandsOnARunningBridge(t *testing.T) {
 	t.Run("users list", func(t *testing.T) {
 		text := good(t, "users", "list", "--config", file)
 		lines := strings.Split(strings.TrimSpace(text), "\n")
-		require.Len(t, lines, 9, "six members, and two monitors who are none")
+		require.Len(t, lines, 11, "six members, and two monitors who are none; and whose the two accounts are")
+		require.Regexp(t, `^contoso is owned by the replica \S+-[0-9a-f]{8}$`, lines[9])
 		require.Regexp(t, `^ACCOUNT +USER +COVERAGE +TEAMS +PBX +OURS`, lines[0])
 		require.Contains(t, text, "main 1000: idle, Available")
 		require.NotContains(t, good(t, "users", "list", "--config", file, "--account", "fabrikam"), "contoso")

@@ -27,7 +27,9 @@ type Accounts struct {
 
 // Account is one tenant with its PBXs.
 type Account struct {
-	Name     string `json:"name"`
+	Name string `json:"name"`
+	// Owner is the id of the replica that owns the account, "" when none answered.
+	Owner    string `json:"owner,omitempty"`
 	TenantID string `json:"tenant_id,omitempty"`
 	// Members counts the members by their coverage.
 	Members map[presence.Coverage]int `json:"members"`
@@ -86,6 +88,8 @@ type Member struct {
 
 	Teams     Teams      `json:"teams"`
 	Endpoints []Endpoint `json:"endpoints"`
+
+	Owner string `json:"owner,omitempty"` // id of the replica that owns the account
 }
 
 // Teams is what Teams shows for a member, and what of that is ours.
@@ -179,6 +183,8 @@ type Monitor struct {
 	Members      int           `json:"members"`
 	Capacity     int           `json:"capacity"`
 	Subscription *Subscription `json:"subscription,omitempty"`
+
+	Owner string `json:"owner,omitempty"` // id of the replica that owns the account
 }
 
 // AddMonitorRequest is the body of POST /accounts/{account}/monitors.
