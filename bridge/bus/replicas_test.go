@@ -248,3 +248,21 @@ func testMetrics(t *testing.T) *metrics {
 	require.NoError(t, err)
 	return m
 }
+
+// TestAStreamThatIsRightIsLeftAlone: whatever the server fills in by itself is no difference.
+func TestAStreamThatIsRightIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	cfg := testConfig(t)
+	cfg.History = time.Hour
+	b := openBus(t, cfg)
+	for _, want := range streamConfigs(b.cfg) {
+		want.Replicas = 1
+		have := b.stream(want.Name).CachedInfo().Config
+		require.True(t, sameStream(have, want), want.Name)
+		want.MaxBytes++
+		require.False(t, sameStream(have, want), want.Name)
+		want.MaxBytes--
+		want.AllowMsgTTL = !want.AllowMsgTTL
+		require.False(t, sameStream(have, want), want.Name)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -33,6 +34,8 @@ const (
 	duplicateWindow = 5 * time.Minute
 	// replicaAge lets a replica that is gone vanish from its bucket. Liveness is decided long before.
 	replicaAge = time.Minute
+	// ensureTries is how often a stream that a cluster did not make in time is tried.
+	ensureTries = 4
 	// wantReplicas is the number of copies in a cluster that has them.
 	wantReplicas = 3
 	// minAPILevel is JetStream's level of nats-server 2.12, the first with atomic batches.
@@ -119,6 +122,10 @@ func (b *Bus) ensureStreams(ctx context.Context) error {
 	}
 	for _, cfg := range streamConfigs(b.cfg) {
 		stream, err := b.ensureStream(ctx, cfg)
+		for try := 1; b.server == nil && isTimeout(err) && try < ensureTries && ctx.Err() == nil; try++ {
+			// A cluster that has just begun, or whose leader has just died: somebody else may be making it, too.
+			stream, err = b.ensureStream(ctx, cfg)
+		}
 		if err != nil {
 			return fmt.Errorf("bus: stream %s: %w", cfg.Name, err)
 		}
@@ -145,7 +152,11 @@ func (b *Bus) ensureStream(ctx context.Context, cfg jetstream.StreamConfig) (jet
 	existing, err := b.js.Stream(ctx, cfg.Name)
 	switch {
 	case err == nil:
-		cfg.Replicas = max(cfg.Replicas, existing.CachedInfo().Config.Replicas)
+		have := existing.CachedInfo().Config
+		cfg.Replicas = max(cfg.Replicas, have.Replicas)
+		if sameStream(have, cfg) {
+			return existing, nil
+		}
 	case !errors.Is(err, jetstream.ErrStreamNotFound):
 		return nil, fromNATS(err)
 	}
@@ -165,6 +176,24 @@ func (b *Bus) ensureStream(ctx context.Context, cfg jetstream.StreamConfig) (jet
 		return nil, fmt.Errorf("%w: the server did not take allow_atomic or the absence of allow_direct", ErrUnavailable)
 	}
 	return stream, nil
+}
+
+// sameStream tells whether a stream is as it should be, so that a replica that starts does not trouble the cluster.
+func sameStream(have, want jetstream.StreamConfig) bool {
+	same := func(a, b jetstream.StreamConfig) bool {
+		return a.Description == b.Description && slices.Equal(a.Subjects, b.Subjects) && a.Retention == b.Retention &&
+			a.Discard == b.Discard && a.Storage == b.Storage && a.Replicas == b.Replicas
+	}
+	limits := func(c jetstream.StreamConfig) [4]int64 {
+		return [4]int64{int64(c.MaxAge), c.MaxBytes, max(c.MaxMsgsPerSubject, 0), int64(c.Duplicates)}
+	}
+	flags := func(c jetstream.StreamConfig) [5]bool {
+		return [5]bool{c.AllowRollup, c.DenyDelete, c.AllowMsgTTL, c.AllowAtomicPublish, c.AllowDirect}
+	}
+	if want.Duplicates == 0 { // the server's own
+		want.Duplicates = have.Duplicates
+	}
+	return same(have, want) && limits(have) == limits(want) && flags(have) == flags(want)
 }
 
 func tooFewServers(err error) bool {

@@ -49,7 +49,8 @@ type member struct {
 	calls            int // calls begun and ended on the phone
 }
 
-const people = 8
+// people is how many there are: enough that nobody calls so often that it looks like two programs that fight.
+const people = 40
 
 // newWorld starts a tenant and everything but the replicas.
 func newWorld(t *testing.T, nats, name string) *world {
@@ -302,16 +303,7 @@ func (w *world) wrong(i int) string {
 // write more than there were causes, none that changed nothing, and no subscription but the first.
 func (w *world) judge(t *testing.T) {
 	t.Helper()
-	var reason string
-	require.Eventually(t, func() bool {
-		reason = ""
-		for i := range people {
-			if reason = w.wrong(i); reason != "" {
-				return false
-			}
-		}
-		return true
-	}, 90*time.Second, 50*time.Millisecond, "both sides agree")
+	w.settled(t)
 	quiet := time.NewTimer(2 * time.Second)
 	defer quiet.Stop()
 	<-quiet.C
@@ -333,7 +325,6 @@ func (w *world) judge(t *testing.T) {
 		created += n
 	}
 	require.EqualValues(t, 1, created, "no subscription was made anew")
-	require.Empty(t, reason)
 }
 
 // traffic lets people call until the context ends, and leaves everybody as the last call left them.
