@@ -247,7 +247,9 @@ func (k *Bucket) last(ctx context.Context, subject string) (*jetstream.RawStream
 }
 
 // All visits every entry of the account, in the order in which they were last written, and stops at
-// the first error. What is written meanwhile may or may not be visited.
+// the first error. What is written meanwhile may or may not be visited. On a cluster the server that reads may be
+// catching up with what was written before: then an entry of State is visited twice, the older one first, so that a
+// large account need not be held in memory; of the other buckets only the newest is.
 func (k *Bucket) All(ctx context.Context, account string, each func(Entry) error) error {
 	pre, err := k.accountPrefix(account)
 	if err != nil {
@@ -257,25 +259,61 @@ func (k *Bucket) All(ctx context.Context, account string, each func(Entry) error
 	if err != nil {
 		return k.wrap("reading", account, err)
 	}
+	visit, drop, finish := each, func(string) {}, func() error { return nil }
+	if barrier > 0 && k.name != State {
+		visit, drop, finish = newest(each)
+	}
 	scan := scan{
 		stream:  k.stream,
 		config:  jetstream.OrderedConsumerConfig{FilterSubjects: []string{pre + ">"}, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy},
 		barrier: barrier,
 	}
 	err = k.bus.scan(ctx, scan, func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
+		key, err := originalKey(strings.TrimPrefix(m.Subject(), pre), m.Headers())
 		if isMarker(m.Headers()) {
+			drop(key)
 			return nil
 		}
-		key, err := originalKey(strings.TrimPrefix(m.Subject(), pre), m.Headers())
 		if err != nil {
 			return err
 		}
-		return each(Entry{Key: key, Value: m.Data(), Revision: meta.Sequence.Stream, Stored: meta.Timestamp})
+		return visit(Entry{Key: key, Value: m.Data(), Revision: meta.Sequence.Stream, Stored: meta.Timestamp})
 	})
+	if err == nil {
+		err = finish()
+	}
 	if err != nil {
 		return k.wrap("reading", account, err)
 	}
 	return nil
+}
+
+// newest holds entries back until all are there, and then visits the last one of each key, in their order.
+func newest(each func(Entry) error) (visit func(Entry) error, drop func(key string), finish func() error) {
+	var entries []Entry
+	at := map[string]int{}
+	drop = func(key string) {
+		if i, ok := at[key]; ok {
+			entries[i].Revision = 0
+		}
+	}
+	visit = func(e Entry) error {
+		drop(e.Key) // a later one takes its place
+		at[e.Key] = len(entries)
+		entries = append(entries, e)
+		return nil
+	}
+	return visit, drop, func() error {
+		for _, e := range entries {
+			if e.Revision == 0 {
+				continue
+			}
+			if err := each(e); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 }
 
 // barrierKey names no entry: it is only ever a marker.

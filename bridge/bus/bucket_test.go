@@ -361,3 +361,25 @@ func TestPutAfterClose(t *testing.T) {
 	k.PutAsync("contoso", "member", nil, 0, func(_ uint64, err error) { written <- err })
 	require.ErrorIs(t, receive(t, written), ErrClosed)
 }
+
+func TestNewestEntriesAreVisitedOnce(t *testing.T) {
+	var got []string
+	visit, drop, finish := newest(func(e Entry) error {
+		got = append(got, fmt.Sprint(e.Key, e.Revision))
+		return nil
+	})
+	for i, key := range []string{"a", "b", "a", "c", "b"} {
+		require.NoError(t, visit(Entry{Key: key, Revision: uint64(i + 1)}))
+	}
+	require.NoError(t, visit(Entry{Key: "d", Revision: 6}))
+	drop("d")
+	drop("nobody")
+	require.Empty(t, got)
+	require.NoError(t, finish())
+	require.Equal(t, []string{"a3", "c4", "b5"}, got)
+	_, _, finish = newest(func(Entry) error { return nil })
+	require.NoError(t, finish())
+	visit, _, finish = newest(func(Entry) error { return ErrBusy })
+	require.NoError(t, visit(Entry{Key: "a", Revision: 1}))
+	require.ErrorIs(t, finish(), ErrBusy)
+}

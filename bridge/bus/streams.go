@@ -185,7 +185,7 @@ func sameStream(have, want jetstream.StreamConfig) bool {
 			a.Discard == b.Discard && a.Storage == b.Storage && a.Replicas == b.Replicas
 	}
 	limits := func(c jetstream.StreamConfig) [4]int64 {
-		return [4]int64{int64(c.MaxAge), c.MaxBytes, max(c.MaxMsgsPerSubject, 0), int64(c.Duplicates)}
+		return [4]int64{int64(c.MaxAge), max(c.MaxBytes, 0), max(c.MaxMsgsPerSubject, 0), int64(c.Duplicates)}
 	}
 	flags := func(c jetstream.StreamConfig) [5]bool {
 		return [5]bool{c.AllowRollup, c.DenyDelete, c.AllowMsgTTL, c.AllowAtomicPublish, c.AllowDirect}

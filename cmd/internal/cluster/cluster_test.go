@@ -47,19 +47,15 @@ func (w *world) busy(t *testing.T, every time.Duration) (stop func()) {
 func (w *world) settled(t *testing.T) {
 	t.Helper()
 	var wrong []string
-	deadline := time.Now().Add(90 * time.Second)
-	for {
+	assert.Eventually(t, func() bool {
 		wrong = nil
 		for i := range people {
 			if reason := w.wrong(i); reason != "" {
 				wrong = append(wrong, reason)
 			}
 		}
-		if len(wrong) == 0 || time.Now().After(deadline) {
-			break
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
+		return len(wrong) == 0
+	}, 90*time.Second, 50*time.Millisecond)
 	require.Empty(t, wrong, "both sides agree")
 }
 
