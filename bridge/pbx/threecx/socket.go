@@ -48,6 +48,7 @@ func (c *Client) dialTwice(ctx context.Context) (*websocket.Conn, error) {
 
 func (c *Client) dialWith(ctx context.Context, token string) (*websocket.Conn, error) {
 	const op = "open websocket"
+	//nolint:bodyclose // the library has replaced the body by what it read of it
 	sock, res, err := websocket.Dial(ctx, c.cfg.URL+"/callcontrol/ws", &websocket.DialOptions{
 		HTTPClient: c.http, HTTPHeader: http.Header{"Authorization": {"Bearer " + token}},
 	})

@@ -70,7 +70,7 @@ func (s *Sim) unpleasant(next http.HandlerFunc) http.HandlerFunc {
 }
 
 // abort breaks the connection of the request that is being answered (net/http's own way).
-func abort() { panic(http.ErrAbortHandler) }
+func abort() { panic(http.ErrAbortHandler) } //nolint:forbidigo // that is how net/http is told to
 
 // retryAfter is a whole number of seconds, or a date.
 func retryAfter(d time.Duration, date bool) string {

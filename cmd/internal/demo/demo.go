@@ -155,12 +155,18 @@ func (s *stage) move(ctx context.Context) error {
 		}
 		s.watch.end()
 	}()
+	var stops []func()
+	defer func() {
+		for _, stop := range stops {
+			stop()
+		}
+	}()
 	for _, p := range s.pbxs {
 		stop, err := p.Move(s.cfg.Rate, s.cfg.Seed)
 		if err != nil {
 			return err
 		}
-		defer stop()
+		stops = append(stops, stop)
 	}
 	if s.cfg.Duration == 0 {
 		<-ctx.Done()

@@ -338,6 +338,6 @@ func TestPBXsOfDifferentTypes(t *testing.T) {
 	var got report
 	require.NoError(t, json.Unmarshal(data, &got))
 	require.True(t, got.Converged)
-	require.Greater(t, got.WritesToPBX, 0)
-	require.Greater(t, got.WritesToTeams, 0)
+	require.Positive(t, got.WritesToPBX)
+	require.Positive(t, got.WritesToTeams)
 }

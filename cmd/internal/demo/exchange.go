@@ -107,6 +107,14 @@ func (h *handset) pick(st presence.Status, now time.Time, moment time.Duration) 
 	h.earlier, h.chosen, h.picked = h.chosen, st, now
 }
 
+// writtenOver notes that a write of the bridge came over a choice that it may not have seen: a write that lands late, on a
+// PBX where nobody can say under which condition it may.
+func (h *handset) writtenOver(status string, now time.Time, moment time.Duration) {
+	if !h.authors && now.Sub(h.picked) < moment && h.status(status).Same(h.chosen) {
+		h.blind = append(h.blind, h.earlier)
+	}
+}
+
 // parsePBXs reads --pbx.
 func parsePBXs(text string) ([]string, error) {
 	var kinds []string

@@ -21,7 +21,7 @@ func startMiCollab(people []sims.Person, seed uint64, changed func(phoneChange))
 }
 
 func ofMiCollab(p pbxsim.Presence) phoneState {
-	return phoneState{Line: string(p.Line), Status: p.Status}
+	return phoneState{Line: p.Line, Status: p.Status}
 }
 
 // Keys implements exchange.

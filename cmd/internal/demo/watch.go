@@ -221,6 +221,9 @@ func (w *watcher) phoneChanged(pbx string, c phoneChange) {
 		if h.shows.Same(h.due) {
 			h.due = presence.Status{}
 		}
+		if w.cfg.Faults != "none" {
+			h.writtenOver(c.Before.Status, now, w.moment())
+		}
 		w.tell(fmt.Sprintf("%-16s Teams: %-28s ->  %s shows %-26s %s", s.person.Name, s.doing, pbx, c.After.Status, after(now, s.lastDo)))
 		return
 	}
