@@ -45,17 +45,7 @@ func (s *Sim) admitted(req *sip.Request, tx sip.ServerTransaction) bool {
 // answers checks one answer. stale says that it is right but for an old nonce. The mutex is held.
 func (s *Sim) answers(method, value string) (ok, stale bool) {
 	f := fields(strings.TrimPrefix(value, "Digest "))
-	hash := func(parts ...string) string {
-		text := []byte(strings.Join(parts, ":"))
-		if strings.EqualFold(f["algorithm"], "SHA-256") {
-			sum := sha256.Sum256(text)
-			return hex.EncodeToString(sum[:])
-		}
-		sum := md5.Sum(text) //nolint:gosec // see above
-		return hex.EncodeToString(sum[:])
-	}
-	ha1 := hash(s.cfg.Username, s.cfg.Domain, s.cfg.Password)
-	want := hash(ha1, f["nonce"], f["nc"], f["cnonce"], f["qop"], hash(method, f["uri"]))
+	want := digest(f, s.cfg.Username, s.cfg.Password, s.cfg.Domain, method)
 	if f["username"] != s.cfg.Username || subtle.ConstantTimeCompare([]byte(want), []byte(f["response"])) != 1 {
 		return false, false
 	}
@@ -65,6 +55,20 @@ func (s *Sim) answers(method, value string) (ok, stale bool) {
 		return false, true
 	}
 	return true, false
+}
+
+// digest is what the response must be (RFC 7616 section 3.4.1).
+func digest(f map[string]string, username, password, realm, method string) string {
+	hash := func(parts ...string) string {
+		text := []byte(strings.Join(parts, ":"))
+		if strings.EqualFold(f["algorithm"], "SHA-256") {
+			sum := sha256.Sum256(text)
+			return hex.EncodeToString(sum[:])
+		}
+		sum := md5.Sum(text) //nolint:gosec // see above
+		return hex.EncodeToString(sum[:])
+	}
+	return hash(hash(username, realm, password), f["nonce"], f["nc"], f["cnonce"], f["qop"], hash(method, f["uri"]))
 }
 
 // fields reads the parameters of a challenge's answer.

@@ -109,5 +109,7 @@ func TestMisspelt(t *testing.T) {
 	require.Contains(t, bad(t, "sim", "pbx", "--listen", "nowhere"), "--listen")
 	require.Contains(t, bad(t, "sim", "pbx", "--type", "3cx", "--listen", "nowhere"), "--listen")
 	require.Contains(t, bad(t, "sim", "pbx", "--type", "3cx", "--faults", "many"), "none, some or cruel")
-	require.Contains(t, bad(t, "sim", "pbx", "--type", "telegraph"), "use 3cx, micollab")
+	require.Contains(t, bad(t, "sim", "pbx", "--type", "sip", "--listen", "nowhere"), "--listen")
+	require.Contains(t, bad(t, "sim", "pbx", "--type", "sip", "--faults", "many"), "none, some or cruel")
+	require.Contains(t, bad(t, "sim", "pbx", "--type", "telegraph"), "use 3cx, micollab, sip")
 }

@@ -17,7 +17,7 @@ import (
 // TestSimulatorsInProcessesOfTheirOwn does what a newcomer does: start both simulators, paste what they print into a
 // configuration, serve it, authorise the monitor, and move people with the commands that they print.
 func TestSimulatorsInProcessesOfTheirOwn(t *testing.T) {
-	for kind, call := range map[string]string{"micollab": "In a call", "3cx": "Away"} {
+	for kind, call := range map[string]string{"micollab": "In a call", "3cx": "Away", "sip": "on-the-phone"} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			simulatorsOfTheirOwn(t, kind, call)

@@ -30,16 +30,19 @@ func TestTheSamePeopleInEveryProcess(t *testing.T) {
 
 func TestBothSidesHaveThePeople(t *testing.T) {
 	people := People(30, "contoso.example")
-	tenant, phones, extensions := Tenant(people), Phones(people), ThreeCX(people)
+	tenant, phones, extensions, desks := Tenant(people), Phones(people), ThreeCX(people), SIP(people)
 	require.Len(t, tenant, 30)
 	require.Len(t, extensions, 30)
 	require.Len(t, phones, 30)
+	require.Len(t, desks, 30)
 	for i, p := range people {
 		require.Equal(t, p.ID, tenant[i].ID)
 		require.Equal(t, p.Mail, tenant[i].UPN)
 		require.Equal(t, tenant[i].Mail, phones[i].Email, "by which they are matched")
 		require.Equal(t, tenant[i].Mail, extensions[i].Email)
 		require.Equal(t, phones[i].Extension, extensions[i].Number)
+		require.Equal(t, tenant[i].Mail, desks[i].Email)
+		require.Equal(t, phones[i].Extension, desks[i].User)
 		require.Contains(t, tenant[i].BusinessPhones[0], phones[i].Extension)
 	}
 	require.Empty(t, People(0, "contoso.example"))
