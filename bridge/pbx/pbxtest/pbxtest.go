@@ -39,9 +39,14 @@ type World struct {
 	Users []string
 	// First and Second are two statuses that can be written, other than what users begin with.
 	First, Second presence.Status
+	// Others: the PBX has users besides those. What becomes of them does not matter.
+	Others bool
 	// Pick lets a user pick a status by hand, by its name.
 	Pick func(user, status string) error
-	// Line brings a user's line into a state (idle, ringing, in-call, on-hold or offline).
+	// PickedByUs: Pick uses the connector's own credentials, for want of a person.
+	PickedByUs bool
+	// Line brings a user's line into a state (idle, ringing, in-call, on-hold or offline). Optional: without it the tests
+	// pick statuses instead.
 	Line func(user string, line presence.Line) error
 	// Shown is what the PBX itself knows that it shows: Line, Status.Name and Message count. Where the PBX holds our
 	// own document beside the person's status (Capabilities.OwnDocument), it is what the person chose.

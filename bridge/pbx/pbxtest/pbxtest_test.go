@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -17,55 +16,6 @@ import (
 	"presencebridge/bridge/pbx/pbxsim"
 	"presencebridge/bridge/presence"
 )
-
-// recorder is a testing.TB whose failures are looked at instead of suffered.
-type recorder struct {
-	testing.TB
-
-	mu       sync.Mutex
-	failures []string
-	skipped  bool
-	cleanups []func()
-}
-
-func (r *recorder) note(s string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.failures = append(r.failures, s)
-}
-
-func (r *recorder) Errorf(format string, args ...any) { r.note(fmt.Sprintf(format, args...)) }
-func (r *recorder) Fatal(args ...any)                 { r.note(fmt.Sprint(args...)); runtime.Goexit() }
-func (r *recorder) FailNow()                          { r.note("FailNow"); runtime.Goexit() }
-func (r *recorder) Helper()                           {}
-func (r *recorder) Skip(...any)                       { r.skipped = true; runtime.Goexit() }
-
-func (r *recorder) Failed() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return len(r.failures) > 0
-}
-
-func (r *recorder) Cleanup(f func()) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.cleanups = append(r.cleanups, f)
-}
-
-// try runs one check on its own, and says what became of it.
-func try(t *testing.T, c check, target Target) *recorder {
-	r := &recorder{TB: t}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		c.on(r, target)
-	}()
-	<-done
-	for i := len(r.cleanups) - 1; i >= 0; i-- {
-		r.cleanups[i]()
-	}
-	return r
-}
 
 // target is a simulated PBX whose connector is made worse by spoil.
 func target(spoil func(pbx.Connector) pbx.Connector) Target {
@@ -246,9 +196,9 @@ func TestSuiteNoticesBrokenConnectors(t *testing.T) {
 				if c.check != "" && ck.name != c.check {
 					continue
 				}
-				got := try(t, ck, tg)
-				ran = ran || !got.skipped
-				require.Equal(t, c.check != "" && !got.skipped, got.Failed(), "%s: %q", ck.name, got.failures)
+				got := tryOne(t.Context(), ck, tg)
+				ran = ran || !got.Skipped
+				require.Equal(t, c.check != "" && !got.Skipped, got.Failed, "%s: %q", ck.name, got.Text)
 			}
 			require.True(t, ran)
 		})
@@ -335,9 +285,9 @@ func TestSuiteKnowsDocumentsOfOurOwn(t *testing.T) {
 		}
 		for _, ck := range checks() {
 			if ck.name == "Withdraw" || ck.name == "Capabilities" || ck.name == "ApplyReadsBack" {
-				got := try(t, ck, tg)
-				require.False(t, got.skipped)
-				require.Equal(t, forgetful && ck.name == "Withdraw", got.Failed(), "%s: %q", ck.name, got.failures)
+				got := tryOne(t.Context(), ck, tg)
+				require.False(t, got.Skipped)
+				require.Equal(t, forgetful && ck.name == "Withdraw", got.Failed, "%s: %q", ck.name, got.Text)
 			}
 		}
 	}
@@ -347,9 +297,9 @@ func TestChecksAreSkippedByName(t *testing.T) {
 	tg := target(func(c pbx.Connector) pbx.Connector { return c })
 	for _, ck := range checks() {
 		if ck.name == "SilentWatch" || ck.name == "Throttled" || ck.name == "Joiner" {
-			require.True(t, try(t, ck, tg).skipped, ck.name)
+			require.True(t, tryOne(t.Context(), ck, tg).Skipped, ck.name)
 		}
 	}
 	few := Target{Start: func(testing.TB) *World { return &World{Users: []string{"a"}} }}
-	require.True(t, try(t, checks()[0], few).Failed(), "a world of one is too small")
+	require.True(t, tryOne(t.Context(), checks()[0], few).Failed, "a world of one is too small")
 }

@@ -45,7 +45,7 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(newServe(), newDemo(), newSim(), newConfig(), newUsers(), newMonitors(), newDirectory(), newKeys(), newResync(), newNotification(), newPolicy(), newVerify(), newSetup(), newVersion())
+	root.AddCommand(newServe(), newDemo(), newSim(), newConfig(), newUsers(), newMonitors(), newDirectory(), newPBX(), newKeys(), newResync(), newNotification(), newPolicy(), newVerify(), newSetup(), newVersion())
 	tidy(root)
 	return root
 }
