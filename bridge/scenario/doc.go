@@ -23,7 +23,9 @@
 // is how one says that something never happened. "And" is one more of the same. "at" waits for a time of the
 // day, "after" for a while. A line that begins with # says something to the reader.
 //
-// "PBX: any" plays the story on every kind of PBX that [Kinds] lists; otherwise the kinds are named, with commas.
+// "PBX: any" plays the story on every kind of PBX behind the MiCollab-style endpoint: "versions" says who chose a status, and
+// counts its changes; "lines" counts the calls too; "plain" says neither. Otherwise the kinds are named, with commas. "3cx" is
+// a 3CX, on which In a call is the profile Away, and Do not disturb the profile Out of office.
 //
 // "Policy: meetings" has meetings show on the phone as well; without that line the preset micollab holds, in which a meeting
 // means nothing.

@@ -15,7 +15,6 @@ import (
 
 	"presencebridge/bridge"
 	"presencebridge/bridge/pbx"
-	"presencebridge/bridge/pbx/micollab"
 	"presencebridge/bridge/policy"
 	"presencebridge/bridge/presence"
 	"presencebridge/bridge/teams"
@@ -118,7 +117,7 @@ type life struct {
 	engine  *bridge.Engine
 	teams   *teams.Teams
 	graph   *graph.Client
-	phones  []*micollab.Client
+	phones  []connector
 	dead    atomic.Bool
 	restart bool
 	ctx     context.Context
@@ -162,6 +161,9 @@ func (n noteWriter) Write(line []byte) (int, error) {
 // policy is the one that the story is about.
 func (w *world) policy() policy.Policy {
 	p := policy.Presets()["micollab"]
+	if w.kind == "3cx" {
+		p = policy.Presets()["3cx"]
+	}
 	if w.s.Policy == "meetings" {
 		p.TeamsToPBX = append(p.TeamsToPBX, policy.TeamsRule{
 			When: policy.TeamsCondition{Activity: []string{presence.InAMeeting}},
@@ -248,12 +250,8 @@ func (w *world) kill() {
 
 // connector is the real one, or one to whom the PBX does not say what a plain PBX does not say.
 func (w *world) connector(l *life, name string) pbx.Connector {
-	sim := w.pbxs[name]
-	transport := &http.Transport{DialContext: w.net.dial}
-	c, err := micollab.New(micollab.Config{
-		Account: "contoso", Name: name, URL: sim.URL(), Token: func() (string, error) { return sim.Token(), nil },
-		HTTPClient: &http.Client{Transport: transport},
-	})
+	transport := &http.Transport{DialContext: w.net.dial, Proxy: nil}
+	c, err := w.pbxs[name].connect(name, &http.Client{Transport: transport})
 	require.NoError(w.t, err)
 	l.phones = append(l.phones, c)
 	told := tellingPhones{Connector: c, l: l, name: name}

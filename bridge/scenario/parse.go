@@ -34,10 +34,10 @@ type Step struct {
 }
 
 // Kinds are the kinds of PBX that a story can be played on.
-func Kinds() []string { return []string{"versions", "lines", "plain"} }
+func Kinds() []string { return []string{"versions", "lines", "plain", "3cx"} }
 
 // kindsInWords explain them.
-const kindsInWords = "versions (says who chose a status, and counts its changes), lines (the same, and counts the calls too), plain (says neither)"
+const kindsInWords = "versions (says who chose a status, and counts its changes), lines (the same, and counts the calls too), plain (says neither), 3cx (a 3CX, on which In a call is the profile Away and Do not disturb is Out of office); any means the first three"
 
 // Error is something that is wrong with a story, with the file and the line.
 type Error struct {
@@ -116,7 +116,7 @@ func (p *parser) kinds(list string) {
 	for word := range strings.SplitSeq(list, ",") {
 		switch word = strings.TrimSpace(word); {
 		case word == "any":
-			p.s.Kinds = append(p.s.Kinds, Kinds()...)
+			p.s.Kinds = append(p.s.Kinds, "versions", "lines", "plain")
 		case slices.Contains(Kinds(), word):
 			p.s.Kinds = append(p.s.Kinds, word)
 		default:

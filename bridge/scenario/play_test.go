@@ -97,9 +97,9 @@ func (w *world) begin() {
 	for who, p := range w.people {
 		w.shown[p.id] = []string{w.graph.Shown(p.id).String()}
 		for _, ph := range p.phones {
-			shown, err := w.pbxs[ph.pbx].Presence(ph.extension)
+			shown, err := w.pbxs[ph.pbx].Status(ph.extension)
 			require.NoError(w.t, err, who)
-			w.shown["phone "+ph.extension] = []string{shown.Status}
+			w.shown["phone "+ph.extension] = []string{shown}
 		}
 	}
 }
@@ -210,7 +210,7 @@ func (w *world) onThePhone(st *Step) error {
 		return w.pbxs[st.Words[0]].Up()
 	case "phone PHONE was set to STATUS", "phone PHONE is set to STATUS":
 		sim, ph := w.phone(st.Words[0])
-		return sim.Pick(ph.extension, st.Words[1])
+		return sim.Pick(ph.extension, w.status(st.Words[1]))
 	case "another program sets phone PHONE to STATUS":
 		sim, ph := w.phone(st.Words[0])
 		return sim.WriteAs("another program", ph.extension, st.Words[1])
@@ -313,11 +313,11 @@ func (w *world) look(st *Step) error {
 		return expect("Teams shows", w.graph.Shown(w.person(st.Words[0]).id).String(), Presences()[st.Words[1]])
 	case "phone PHONE shows STATUS":
 		sim, ph := w.phone(st.Words[0])
-		shown, err := sim.Presence(ph.extension)
+		shown, err := sim.Status(ph.extension)
 		if err != nil {
 			return err
 		}
-		return expect("the phone shows", shown.Status, st.Words[1])
+		return expect("the phone shows", shown, w.status(st.Words[1]))
 	case "Teams holds a session of the bridge for PERSON", "Teams holds no session of the bridge for PERSON":
 		session, held := w.graph.AppSession(w.person(st.Words[0]).id)
 		if held != strings.Contains(st.Phrase, "holds a session") {
@@ -395,6 +395,9 @@ func (w *world) finally(st *Step) error {
 func (w *world) sideAndList(st *Step) (side string, states []string) {
 	states = List(st.Words[1])
 	if !strings.Contains(st.Phrase, "Teams") {
+		for i := range states {
+			states[i] = w.status(states[i])
+		}
 		return "phone " + st.Words[0], states
 	}
 	for i := range states {
@@ -444,7 +447,7 @@ func (w *world) nothingLeft() error {
 			return fmt.Errorf("Teams holds a session for %s: %v", who, session.Pair)
 		}
 		for _, ph := range p.phones {
-			shown, err := w.pbxs[ph.pbx].Presence(ph.extension)
+			shown, err := w.pbxs[ph.pbx].Status(ph.extension)
 			if err != nil {
 				return err
 			}
@@ -452,7 +455,7 @@ func (w *world) nothingLeft() error {
 			if err != nil {
 				return err
 			}
-			if err := expect("phone "+ph.extension+" shows", shown.Status, chosen); err != nil {
+			if err := expect("phone "+ph.extension+" shows", shown, chosen); err != nil {
 				return err
 			}
 		}
