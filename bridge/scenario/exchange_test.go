@@ -1,9 +1,7 @@
 package scenario
 
 import (
-	"context"
 	"errors"
-	"net"
 	"net/http"
 	"strconv"
 
@@ -94,7 +92,7 @@ func (w *world) build(name string, people []extension) exchange {
 			users = append(users, threecxsim.User{ID: id, Number: p.number, Email: p.mail, DisplayName: p.name})
 		}
 		sim, err := threecxsim.Start(threecxsim.Config{
-			UserList: users, Listen: func() (net.Listener, error) { return w.net.listen(context.Background(), addr) },
+			UserList: users, Addr: addr, Listen: w.net.listen,
 			OnChange: func(c threecxsim.Change) {
 				w.phoneChanged(name, c.User, c.By, c.After.Line, c.Before.Status, c.After.Status)
 			},

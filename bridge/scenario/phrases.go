@@ -79,6 +79,8 @@ func bridgePhrases() []Phrase {
 		{When, "the bridge starts", "on the records that it had"},
 		{When, "the bridge starts without its records", "a lost data_dir"},
 		{When, "PERSON opts out", "in both directions"},
+		{When, "PERSON opts out of what Teams does to the phone", "in that direction alone"},
+		{When, "PERSON opts out of what the phone does to Teams", ""},
 		{When, "PERSON opts in again", ""},
 		{When, "PERSON leaves the company", "and the tenant"},
 		{When, "phone PHONE now belongs to PERSON", ""},
@@ -94,6 +96,7 @@ func thens() []Phrase {
 		{Then, "Teams holds no session of the bridge for PERSON", ""},
 		{Then, "the bridge takes PERSON's state in Teams for masked", "users get and users list say so"},
 		{Then, "the bridge takes phone PHONE for overridden by hand", "users get and users list say so"},
+		{Then, "the bridge stays away from phone PHONE", "because another program fights over it"},
 		{Then, "explain says about PERSON: TEXT", "users explain, as of now"},
 		{Then, "explain does not say about PERSON: TEXT", ""},
 	}

@@ -241,10 +241,16 @@ func (w *world) onTheBridge(st *Step) error {
 		w.store = newStore()
 		w.start()
 	case "PERSON opts out":
-		w.person(st.Words[0]).out = true
+		w.person(st.Words[0]).out = presence.BothDirections
+		w.setMembers()
+	case "PERSON opts out of what Teams does to the phone":
+		w.person(st.Words[0]).out = presence.TeamsToPBX
+		w.setMembers()
+	case "PERSON opts out of what the phone does to Teams":
+		w.person(st.Words[0]).out = presence.PBXToTeams
 		w.setMembers()
 	case "PERSON opts in again":
-		w.person(st.Words[0]).out = false
+		w.person(st.Words[0]).out = 0
 		w.setMembers()
 	case "PERSON leaves the company":
 		p := w.person(st.Words[0])
@@ -289,7 +295,7 @@ func (w *world) record(who string) bridge.Record {
 func (w *world) explain(who string) string {
 	p := w.person(who)
 	in := explain.Input{
-		Now: time.Now(), Since: w.from, Name: who, Account: "contoso", History: 24 * time.Hour, Excluded: p.out, Labels: map[string]string{},
+		Now: time.Now(), Since: w.from, Name: who, Account: "contoso", History: 24 * time.Hour, Excluded: p.out == presence.BothDirections, Labels: map[string]string{},
 		Coverage: []string{"pushed"}, Decisions: w.told(p.id),
 	}
 	rec := w.record(who)
@@ -330,7 +336,9 @@ func (w *world) look(st *Step) error {
 		}
 		return nil
 	case "the bridge takes phone PHONE for overridden by hand":
-		return w.overridden(st.Words[0])
+		return w.endpoint(st.Words[0], func(ep *bridge.EndpointSide) bool { return ep.Override != nil })
+	case "the bridge stays away from phone PHONE":
+		return w.endpoint(st.Words[0], (*bridge.EndpointSide).Contested)
 	case "explain says about PERSON: TEXT":
 		if text := w.explain(st.Words[0]); !strings.Contains(text, st.Words[1]) {
 			return errors.New("it does not")
@@ -352,11 +360,12 @@ func expect(what, got, want string) error {
 	return nil
 }
 
-func (w *world) overridden(extension string) error {
+// endpoint looks whether something is so of a phone.
+func (w *world) endpoint(extension string, is func(*bridge.EndpointSide) bool) error {
 	_, ph := w.phone(extension)
 	for who := range w.people {
 		rec := w.record(who)
-		if ep := rec.Endpoint(ph.id()); ep != nil && ep.Override != nil {
+		if ep := rec.Endpoint(ph.id()); ep != nil && is(ep) {
 			return nil
 		}
 	}

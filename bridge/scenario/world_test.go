@@ -37,8 +37,8 @@ var (
 type person struct {
 	id, upn string
 	phones  []phone
-	out     bool // opted out
-	gone    bool // left
+	out     presence.Directions // opted out of
+	gone    bool                // left
 }
 
 type phone struct{ pbx, extension string }
@@ -237,10 +237,7 @@ func (w *world) members() []bridge.Member {
 		if p.gone {
 			continue
 		}
-		m := bridge.Member{ID: p.id, UPN: p.upn, Mail: p.upn, Name: who, Excluded: p.out}
-		if p.out {
-			m.OptOut = presence.BothDirections
-		}
+		m := bridge.Member{ID: p.id, UPN: p.upn, Mail: p.upn, Name: who, Excluded: p.out == presence.BothDirections, OptOut: p.out}
 		for _, ph := range p.phones {
 			m.Endpoints = append(m.Endpoints, ph.id())
 		}
