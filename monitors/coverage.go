@@ -24,6 +24,25 @@ const (
 	WhySubscribing     Why = "subscribing"      // the shard has no subscription at the moment
 )
 
+// Whys are the reasons for not being pushed.
+func Whys() []Why {
+	return []Why{WhyNoSubscriptions, WhyNoMonitor, WhyCapacity, WhyJoining, WhySubscribing, WhyExcluded, WhyUnmatched}
+}
+
+// Coverage is how somebody is covered who is not pushed for that reason.
+func (w Why) Coverage() presence.Coverage {
+	switch w {
+	case WhyNone:
+		return presence.CoveragePushed
+	case WhyExcluded:
+		return presence.CoverageExcluded
+	case WhyUnmatched:
+		return presence.CoverageUnmatched
+	case WhyNoSubscriptions, WhyNoMonitor, WhyCapacity, WhyJoining, WhySubscribing:
+	}
+	return presence.CoveragePolled
+}
+
 // Text is the reason in a sentence.
 func (w Why) Text() string {
 	switch w {
@@ -270,4 +289,10 @@ func (mo *monitor) info(now time.Time) Info {
 // waiting says what a sign-in waits for.
 func (f *flow) waiting() string {
 	return FlowPending.Text() + ", until " + f.ExpiresAt.UTC().Format(time.RFC3339)
+}
+
+// Stalest is how long ago the member was confirmed for whom that is the longest.
+func (m *Manager) Stalest() (most time.Duration) {
+	m.sweep.staleness(time.Now(), func(age time.Duration, _ bool) { most = max(most, age) })
+	return most
 }

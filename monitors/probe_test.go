@@ -2,7 +2,6 @@ package monitors
 
 import (
 	"errors"
-	"strings"
 	"testing"
 	"time"
 
@@ -60,7 +59,7 @@ func TestProbeWithoutAnAnswer(t *testing.T) {
 		_, err = w.m.Probe(t.Context())
 		require.NoError(t, err)
 		require.Len(t, w.graph.watched(), 2)
-		require.True(t, strings.Contains(w.logs.String(), "expires by itself"))
+		require.Contains(t, w.logs.String(), "expires by itself")
 		w.m.SetMembers(people(0, 700))
 		w.pass(3 * time.Minute)
 		require.Equal(t, 700, w.m.Sums().ByCoverage["pushed"])

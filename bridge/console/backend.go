@@ -43,6 +43,8 @@ type Backend interface {
 	RenewMonitor(ctx context.Context, account, upn string, in api.AuthorizeRequest) (api.Authorization, error)
 	// Reseal has every stored secret sealed again under the newest master key, after the key file was changed.
 	Reseal(ctx context.Context) (api.Resealed, error)
+	// Probe has Graph validate the account's public URLs, through a monitor that is free. It may take half a minute.
+	Probe(ctx context.Context, account string) (api.Probe, error)
 	// RotateCertificate makes a new encryption certificate for an account's subscriptions.
 	RotateCertificate(ctx context.Context, account string) (api.CertificateRotation, error)
 	// Authorization says how a sign-in stands: at once, or, while it is pending, when it no longer

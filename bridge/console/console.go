@@ -131,6 +131,7 @@ func (c *Console) routes() *echo.Echo {
 	a.POST("/accounts/:account/monitors/:upn/authorize", c.authorize)
 	a.GET("/accounts/:account/authorizations/:id", c.getAuthorization)
 	a.POST("/accounts/:account/certificate/rotate", c.rotateCertificate)
+	a.POST("/accounts/:account/probe", c.probe)
 	a.POST("/keys/reseal", c.reseal)
 	a.POST("/accounts/:account/policy/replay", c.replayPolicy)
 	a.POST("/accounts/:account/resync", c.resyncAccount)

@@ -99,7 +99,8 @@ func (b *memBackend) Accounts(context.Context) ([]api.Account, error) {
 	days := 7
 	return []api.Account{
 		{Name: "contoso", TenantID: "t", Members: map[presence.Coverage]int{presence.CoveragePushed: 25}, PBXs: []api.PBX{{Name: "main", Type: "micollab", Connected: false, SeenAt: when, Detail: "connection refused"}},
-			Credentials: []api.Credential{{Kind: "secret", KeyID: "k", Name: "n", ExpiresAt: when, InUse: true, EndsWithinDays: &days, Text: "ends soon"}}, CredentialsRemark: "not granted"},
+			Credentials: []api.Credential{{Kind: "secret", KeyID: "k", Name: "n", ExpiresAt: when, InUse: true, EndsWithinDays: &days, Text: "ends soon"}}, CredentialsRemark: "not granted",
+			Coverage: &api.CoverageSum{Members: 25, Reasons: []api.CoverageReason{{Coverage: presence.CoveragePolled, Why: "capacity", Members: 1, Text: "t"}}, Text: "t"}},
 		{Name: "fabrikam"},
 	}, b.err
 }
@@ -239,6 +240,10 @@ func (b *memBackend) RenewMonitor(_ context.Context, account, upn string, in api
 
 func (b *memBackend) Reseal(context.Context) (api.Resealed, error) {
 	return api.Resealed{Key: "0123456789abcdef", Values: 3, Resealed: 2}, nil
+}
+
+func (b *memBackend) Probe(_ context.Context, account string) (api.Probe, error) {
+	return api.Probe{State: api.ProbeReached, UPN: "presence2@contoso.com", TookMS: 7, Code: "c", Text: "t"}, b.account(account)
 }
 
 func (b *memBackend) RotateCertificate(_ context.Context, account string) (api.CertificateRotation, error) {

@@ -118,6 +118,20 @@ func TestClientAuthorizes(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 }
 
+func TestClientProbes(t *testing.T) {
+	k := newKit(t, nil)
+	c := newClient(t, k)
+	p, err := c.Probe(t.Context(), "contoso")
+	require.NoError(t, err)
+	require.Equal(t, api.ProbeReached, p.State)
+	_, err = c.Probe(t.Context(), "nobody")
+	require.True(t, client.IsNotFound(err))
+	read[api.Probe](t, k.call(t, http.MethodPost, "/api/v1/accounts/contoso/probe", ""), http.StatusOK)
+	accounts, err := c.Accounts(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "capacity", accounts[0].Coverage.Reasons[0].Why)
+}
+
 func TestClientRotatesKeys(t *testing.T) {
 	k := newKit(t, nil)
 	c, ctx := newClient(t, k), t.Context()

@@ -31,6 +31,11 @@ type backend struct{ app *App }
 
 // ask sends a command to the owner of an account.
 func (b *backend) ask(ctx context.Context, account string, c command) (reply, error) {
+	return b.askWithin(ctx, commandTimeout, account, c)
+}
+
+// askWithin is ask for what may take longer.
+func (b *backend) askWithin(ctx context.Context, within time.Duration, account string, c command) (reply, error) {
 	if !b.configured(account) {
 		return reply{}, console.NotFound("there is no account %q; GET /api/v1/accounts lists them", account)
 	}
@@ -38,7 +43,7 @@ func (b *backend) ask(ctx context.Context, account string, c command) (reply, er
 	if err != nil {
 		return reply{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	data, err := b.app.bus.Command(ctx, account, req)
 	switch {

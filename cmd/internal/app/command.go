@@ -57,6 +57,7 @@ type reply struct {
 
 	Resealed    *api.Resealed            `json:"resealed,omitempty"`
 	Certificate *api.CertificateRotation `json:"certificate,omitempty"`
+	Probe       *api.Probe               `json:"probe,omitempty"`
 	Explanation *api.Explanation         `json:"explanation,omitempty"`
 }
 
@@ -169,6 +170,8 @@ func (a *account) carryOut(ctx context.Context, c command) (reply, error) {
 		return a.awaitAuthorization(ctx, c)
 	case "reseal", "reseal_all":
 		return a.reseal(ctx, c.Op == "reseal_all")
+	case "probe":
+		return a.probe(ctx), nil
 	case "rotate_certificate":
 		return a.rotateCertificate(ctx)
 	case "replay", "replay_state", "replay_stop":

@@ -21,7 +21,7 @@ func (a *account) describe() *api.Account {
 	out := &api.Account{
 		Name: a.name, TenantID: a.cfg.Graph.TenantID, Members: maps.Clone(a.monitors.Sums().ByCoverage), PBXs: []api.PBX{},
 	}
-	out.Mode = a.cfg.Mode
+	out.Mode, out.Coverage = a.cfg.Mode, a.coverageSum()
 	a.describeCredentials(out, time.Now())
 	conns := a.engine.Connections()
 	for i := range a.cfg.PBX {
@@ -240,7 +240,7 @@ func monitorView(in monitors.Info, applications int) api.Monitor {
 		UPN: in.UPN, State: string(in.State), Since: in.Since, Code: in.Code, Text: in.Text, Remedy: in.Remedy, Added: in.Added,
 		SignedInAt: in.SignedIn, Members: in.Members, Capacity: graph.MaxPresences,
 	}
-	m.OwnSecret = in.OwnSecret
+	m.OwnSecret, m.Misses, m.Remade = in.OwnSecret, in.Misses, remadeView(in.Remade)
 	if applications > 1 && in.ClientID != "" {
 		m.Application, m.ClientID = in.Application, in.ClientID
 	}

@@ -108,8 +108,9 @@ func checkReceiver(t *tenant) []Check {
 	return []Check{ok(name, "", "%s answers the validation at both URLs under %s/graph/%s", by, s.cfg.PublicURL, t.cfg.Name)}
 }
 
-// checkGraphReach says whether Graph itself reached the receiver. A subscription is the proof: Graph makes one only
-// after both of its URLs have answered it, and what has come through it since was posted by Graph.
+// checkGraphReach says whether Graph itself reaches the receiver. The running bridge has it try: Graph makes a subscription
+// only after both of its URLs have answered. Where no monitor is free for that, a live subscription is the evidence: it
+// was validated when it was made, and what has come through it since was posted by Graph.
 func checkGraphReach(t *tenant) []Check {
 	const name = "graph_reach"
 	if t.clientErr == nil && !t.cloud.Subscriptions {
@@ -122,17 +123,28 @@ func checkGraphReach(t *tenant) []Check {
 	if t.monitorsErr != nil {
 		return []Check{warning(name, "", "start the bridge, sign a monitor in, and run verify again", "%s: %v", untested, t.monitorsErr)}
 	}
+	why := t.probed.Text
+	if t.probedErr != nil {
+		why = t.probedErr.Error()
+	}
+	switch {
+	case t.probedErr == nil && t.probed.State == api.ProbeReached:
+		return []Check{ok(name, "", "%s", t.probed.Text)}
+	case t.probedErr == nil && t.probed.State == api.ProbeFailed:
+		return []Check{failed(name, "", "let the internet reach public_url over HTTPS, with a certificate of a public authority, at both paths under /graph/"+t.cfg.Name+"; see the checks of the receiver and the certificate",
+			"Graph tried it just now, for %s, and made no subscription: %s %s", t.probed.UPN, t.probed.Code, t.probed.Text)}
+	}
 	m := lastHeard(t.monitors, t.site.now)
 	switch {
 	case m == nil:
 		return []Check{warning(name, "", "sign a monitor in, wait a minute, and run verify again: presence-bridge monitors authorize UPN",
-			"%s: no monitor has a subscription, which is what it would be seen by", untested)}
+			"%s (%s), and no monitor has a subscription, which is what it would be seen by", untested, why)}
 	case m.Subscription.HeardAt.IsZero():
-		return []Check{ok(name, "", "Graph has validated both URLs for the subscription of %s, until %s; nothing was posted through it yet",
-			m.UPN, clock(m.Subscription.ExpiresAt))}
+		return []Check{ok(name, "", "not tried now (%s); Graph has validated both URLs for the subscription of %s, until %s; nothing was posted through it yet",
+			why, m.UPN, clock(m.Subscription.ExpiresAt))}
 	}
-	return []Check{ok(name, "", "Graph has validated both URLs for the subscription of %s and last posted through it at %s",
-		m.UPN, clock(m.Subscription.HeardAt))}
+	return []Check{ok(name, "", "not tried now (%s); Graph has validated both URLs for the subscription of %s and last posted through it at %s",
+		why, m.UPN, clock(m.Subscription.HeardAt))}
 }
 
 // lastHeard is the monitor with a live subscription that was heard from last.

@@ -48,6 +48,8 @@ type tenant struct {
 
 	monitors    []api.Monitor // as the running bridge lists them
 	monitorsErr error
+	probed      api.Probe // of whether Graph reaches the receiver, through the running bridge
+	probedErr   error
 	handshakes  []handshake
 }
 
@@ -198,4 +200,14 @@ func (t *tenant) lookAtMonitors(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, t.site.opts.Timeout)
 	defer cancel()
 	t.monitors, t.monitorsErr = r.client.Monitors(ctx, t.cfg.Name)
+	if t.monitorsErr != nil || len(t.upns()) == 0 {
+		return
+	}
+	// Only the owner of the account has the monitors' tokens.
+	patient, done := context.WithTimeout(context.WithoutCancel(ctx), probePatience)
+	defer done()
+	t.probed, t.probedErr = r.client.Probe(patient, t.cfg.Name)
 }
+
+// probePatience is how long Graph may take to reach the bridge: it waits 10 s for each of its answers.
+const probePatience = 45 * time.Second

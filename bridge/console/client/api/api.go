@@ -33,6 +33,8 @@ type Account struct {
 	TenantID string `json:"tenant_id,omitempty"`
 	// Members counts the members by their coverage.
 	Members map[presence.Coverage]int `json:"members"`
+	// Coverage says why members are not pushed, and what would change that; absent while nobody runs the account.
+	Coverage *CoverageSum `json:"coverage,omitempty"`
 	// Mode is bridge, or observe for an account that decides and records everything and writes nothing.
 	Mode string `json:"mode,omitempty"`
 	PBXs []PBX  `json:"pbxs"`
@@ -183,6 +185,9 @@ type Monitor struct {
 	Members      int           `json:"members"`
 	Capacity     int           `json:"capacity"`
 	Subscription *Subscription `json:"subscription,omitempty"`
+	// Misses counts the changes of the last ten minutes that the sweep saw and that no notification told.
+	Misses int     `json:"misses,omitempty"`
+	Remade *Remade `json:"remade,omitempty"`
 
 	Owner string `json:"owner,omitempty"` // id of the replica that owns the account
 }
