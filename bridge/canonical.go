@@ -97,6 +97,9 @@ func (r *Record) AppendKey(b []byte) []byte {
 		b = appendWords(b, n.Value)
 		b = appendTimes(b, n.Since)
 	}
+	if r.policy != nil {
+		b = appendNumbers(b, uint64(r.policy.OptOut))
+	}
 	b = appendFlags(b, r.Excluded, r.Wiped, r.stranger, t.Purge, t.WokenOwed, t.WokenWatch, t.ReadOwed, t.reading, t.renewDue, t.paid, t.Assertion != nil, t.Write != nil)
 	b = appendPairs(b, t.Shown, t.Organic, t.Woken, t.Last)
 	b = appendWords(b, string(t.OrganicState))

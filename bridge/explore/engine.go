@@ -8,6 +8,7 @@ import (
 
 	"presencebridge/bridge"
 	"presencebridge/bridge/pbx"
+	"presencebridge/bridge/policy"
 	"presencebridge/bridge/presence"
 )
 
@@ -37,6 +38,9 @@ type belief struct {
 	previous  status
 	overrides bool
 	pending   bool
+	gives     message // the person's own message, under one of ours
+	note      bool    // one of ours is there
+	declined  bool
 }
 
 // stamps are the version and the time of change that an endpoint's record holds, as the world counts them.
@@ -49,6 +53,7 @@ type event struct {
 	pair    pair
 	line    line
 	status  status
+	msg     message
 	ver     uint8
 	chg     uint8
 	by      pbx.Author
@@ -74,7 +79,7 @@ const (
 	evUnseen
 	evTimer
 	evRecovered
-	evMember // fresh: excluded; ver: bits of the endpoints that are the member's
+	evMember // fresh: excluded; ver: bits of the endpoints that are the member's; chg: the directions that are opted out of
 )
 
 // effect is an effect of the engine in the world's numbers.
@@ -83,6 +88,7 @@ type effect struct {
 	ep     uint8
 	pair   pair
 	status status
+	msg    message
 	ver    uint8
 }
 
@@ -96,6 +102,7 @@ const (
 	efApply
 	efReadEndpoint
 	efForget
+	efMessage // in Teams
 )
 
 // stepped is the result of a step.
@@ -116,6 +123,7 @@ type stepKey struct {
 type engine struct {
 	w      *words
 	rules  bridge.Rules
+	out    [4]*policy.Policy // by the directions that are opted out of
 	ids    []presence.EndpointID
 	recs   []entry // from 1
 	byKey  map[string]recID
@@ -133,6 +141,9 @@ func newEngine(w *words, caps pbx.Capabilities, endpoints int, without bridge.Ru
 	p := w.policy
 	e.rules = bridge.Rules{Policy: &p, Contest: bridge.ContestRules{Flips: -1}, PBX: map[string]bridge.PBXRules{"main": {Capabilities: caps, Statuses: w.catalogue()}}}.WithDefaults()
 	e.rules.Without = without
+	for d := range e.out {
+		e.out[d] = e.rules.Policy.For(nil, presence.Directions(d))
+	}
 	for i := range endpoints {
 		e.ids = append(e.ids, presence.EndpointID{PBX: "main", User: fmt.Sprint(101 + i)})
 	}
@@ -198,6 +209,10 @@ func (e *engine) entry(c bridge.Record) entry {
 		if a := ep.Assertion; a != nil {
 			b.asserts, b.before, b.previous = e.w.status(a.Value), e.w.status(a.Before), e.w.status(a.Previous)
 		}
+		if n := ep.Note; n != nil {
+			b.note, b.gives = true, e.message(n.Previous)
+		}
+		b.declined = ep.Declined != ""
 		if ep.Override != nil {
 			b.overrides, b.pending = true, ep.Override.Pending
 		}
@@ -289,8 +304,17 @@ func writeID(fresh bool) uint32 {
 func (e *engine) state(ev event) pbx.State {
 	return pbx.State{
 		Line: e.w.lines[ev.line], Status: e.w.statuses[ev.status], Version: uint64(ev.ver), ChangedAt: e.changedAt(ev.chg),
-		ChangedBy: ev.by,
+		ChangedBy: ev.by, Message: messageWords()[ev.msg],
 	}
+}
+
+func (e *engine) message(text string) message {
+	for i, m := range messageWords() {
+		if m == text {
+			return message(i)
+		}
+	}
+	return noMessage
 }
 
 func (e *engine) event(ev event) bridge.Event {
@@ -298,9 +322,9 @@ func (e *engine) event(ev event) bridge.Event {
 	case evPushed:
 		return bridge.TeamsPushed{Pair: e.w.pairs[ev.pair]}
 	case evSwept:
-		return bridge.TeamsSwept{Pair: e.w.pairs[ev.pair], Epoch: believable(ev.fresh)}
+		return bridge.TeamsSwept{Pair: e.w.pairs[ev.pair], Epoch: believable(ev.fresh), Details: e.details(ev)}
 	case evTeamsRead:
-		return bridge.TeamsRead{Pair: e.w.pairs[ev.pair], Epoch: believable(ev.fresh)}
+		return bridge.TeamsRead{Pair: e.w.pairs[ev.pair], Epoch: believable(ev.fresh), Details: e.details(ev)}
 	case evTeamsReadFailed:
 		return bridge.TeamsReadFailed{}
 	case evTeamsAnswered:
@@ -316,7 +340,7 @@ func (e *engine) event(ev event) bridge.Event {
 		}
 		return bridge.TimerFired{Timer: ref}
 	case evMember:
-		m := bridge.MemberChanged{Excluded: ev.fresh}
+		m := bridge.MemberChanged{Excluded: ev.fresh, Policy: e.out[ev.chg]}
 		for i, id := range e.ids {
 			if ev.ver&(1<<i) != 0 {
 				m.Endpoints = append(m.Endpoints, id)
@@ -326,6 +350,10 @@ func (e *engine) event(ev event) bridge.Event {
 	default:
 		return e.endpointEvent(ev)
 	}
+}
+
+func (e *engine) details(ev event) *bridge.Details {
+	return &bridge.Details{Message: messageWords()[ev.msg]}
 }
 
 func (e *engine) endpointEvent(ev event) bridge.Event {
@@ -362,7 +390,13 @@ func (e *engine) effect(eff bridge.Effect) (effect, bool) {
 		return effect{kind: efForget}, true
 	case bridge.ApplyEndpoint:
 		i, _ := e.index(eff.Endpoint)
-		return effect{kind: efApply, ep: uint8(i), status: e.w.status(eff.Write.Status), ver: uint8(eff.Write.IfVersion)}, true
+		x := effect{kind: efApply, ep: uint8(i), status: e.w.status(eff.Write.Status), ver: uint8(eff.Write.IfVersion), msg: asItIs}
+		if eff.Write.Message != nil {
+			x.msg = e.message(*eff.Write.Message)
+		}
+		return x, true
+	case bridge.TeamsMessage:
+		return effect{kind: efMessage, msg: e.message(eff.Text)}, true
 	case bridge.ReadEndpoint:
 		i, _ := e.index(eff.Endpoint)
 		return effect{kind: efReadEndpoint, ep: uint8(i)}, true

@@ -8,7 +8,7 @@ import (
 // TestWorlds exhausts every small world; the large ones with EXPLORE=large.
 func TestWorlds(t *testing.T) {
 	large := os.Getenv("EXPLORE") == "large"
-	total := 0
+	total, deepest, writes, worst := 0, 0, 0, ""
 	worlds := Worlds(large)
 	if raced {
 		worlds = worlds[:1]
@@ -17,6 +17,10 @@ func TestWorlds(t *testing.T) {
 		t.Run(w.Name, func(t *testing.T) {
 			r := Explore(&w, 12_000_000)
 			total += r.States
+			deepest = max(deepest, r.Depth)
+			if r.Writes > writes {
+				writes, worst = r.Writes, w.Name
+			}
 			t.Log(r)
 			for _, c := range r.Failures {
 				t.Error(c)
@@ -26,7 +30,7 @@ func TestWorlds(t *testing.T) {
 			}
 		})
 	}
-	t.Logf("%d states in all", total)
+	t.Logf("in all: %d states of %d worlds, depth %d at most, %d writes at most (%s)", total, len(worlds), deepest, writes, worst)
 }
 
 // TestEveryRuleIsNeeded switches the rules off, one after the other: each has a counter-example.

@@ -3,7 +3,9 @@ package explore
 import (
 	"fmt"
 	"hash/maphash"
+	"slices"
 	"strings"
+	"time"
 
 	"presencebridge/bridge"
 	"presencebridge/bridge/policy"
@@ -29,6 +31,9 @@ type World struct {
 	samePicks      bool // a pick that equals what shows counts as one
 	lineVersions   bool // the version grows with the line, too
 	optOut, moves  bool
+	directions     bool           // people opt out of one direction
+	messages       bool           // people write status messages, which cross both ways
+	rival          rivals         // another program that fights us
 	awayCrosses    bool           // policy makes Away in Teams of Away on the phone
 	without        bridge.RuleSet // rules that are switched off
 	noSweeps       bool           // R16 is switched off: neither side is read through
@@ -49,7 +54,10 @@ type start struct {
 	tieOurs   bool
 }
 
-type faultKinds struct{ lose, reorder, double, fail, showLate, unseen, down bool }
+type faultKinds struct {
+	lose, reorder, double, fail, refuse, showLate, unseen, down bool
+	cut                                                         bool // Teams is cut off, for a while or for good
+}
 
 // Result is what an exploration found.
 type Result struct {
@@ -174,12 +182,35 @@ func newExplorer(w *World) *explorer {
 			Set:  policy.SetPresence{Pair: presence.ParsePairString("Away"), Class: presence.ClassAway},
 		})
 	}
+	if w.messages {
+		p = copyMessages(p)
+	}
 	words := newWords(p)
 	x := &explorer{world: w, w: words, failures: map[string]bool{}, seed: maphash.MakeSeed(), table: make([]uint32, 1<<16)}
-	x.e = newEngine(words, w.sort.capabilities(), w.endpoints, w.without)
+	caps := w.sort.capabilities()
+	caps.Messages = w.messages
+	x.e = newEngine(words, caps, w.endpoints, w.without)
+	if w.rival != 0 {
+		x.e.rules.Contest = bridge.ContestRules{Flips: 3, Window: time.Minute, Pause: time.Minute}
+	}
 	x.e.stores = w.crashes > 0
 	x.first = x.e.begin()
 	return x
+}
+
+// copyMessages lets status messages cross both ways, beside whatever else crosses.
+func copyMessages(p policy.Policy) policy.Policy {
+	out := policy.Policy{
+		TeamsToPBX: append(slices.Clone(p.TeamsToPBX), policy.TeamsRule{}),
+		PBXToTeams: append(slices.Clone(p.PBXToTeams), policy.PBXRule{}),
+	}
+	for i := range out.TeamsToPBX {
+		out.TeamsToPBX[i].Set.Message.Copy = true
+	}
+	for i := range out.PBXToTeams {
+		out.PBXToTeams[i].Set.Message.Copy = true
+	}
+	return out
 }
 
 // begin adds the state in which the bridge meets the member.

@@ -71,6 +71,8 @@ func (m *mover) teamsDelivers() {
 		m.move(short, "a notification of Teams arrives", func(t *turn) { t.deliverPush(0, false) })
 	}
 	switch {
+	case s.down && s.read.way != 0:
+		m.move(short, "the read of Teams fails", (*turn).failTeamsRead)
 	case s.read.way == 1 && m.x.world.slowReads:
 		m.move(short, "Teams looks what to answer to the read", func(t *turn) { t.s.read.way, t.s.readPair = 2, t.s.shown() })
 	case s.read.way == 1:
@@ -78,7 +80,10 @@ func (m *mover) teamsDelivers() {
 	case s.read.way == 2:
 		m.move(short, "the answer to the read of Teams arrives", (*turn).answerRead)
 	}
-	if s.write.on {
+	switch {
+	case s.write.on && s.down:
+		m.move(short, "the write to Teams fails: it is cut off", (*turn).failTeamsWrite)
+	case s.write.on:
 		m.move(short, "Teams answers the write", func(t *turn) { t.answerWrite(false) })
 	}
 	if s.late.on {
@@ -94,9 +99,17 @@ func (m *mover) teamsDelivers() {
 			t.inTeams(func(s *state) { s.lag, s.seen = false, s.session })
 		})
 	}
-	if !m.x.world.noSweeps || !m.x.e.recs[s.rec].seen { // the first look is no sweep
-		m.sweep()
+	switch {
+	case s.down:
+		m.move(long, "Teams is back in sight, and swept", func(t *turn) {
+			t.s.down = false
+			t.sweepTeams()
+		})
+	case !m.x.world.noSweeps || !m.x.e.recs[s.rec].seen: // the first look is no sweep
+		m.move(short, "Teams is swept", (*turn).sweepTeams)
 	}
+	m.messagesInTeams()
+	m.rivalActs()
 	if s.session != noPair && (s.former || s.aging) {
 		m.move(long, "our session in Teams ends by itself", func(t *turn) {
 			t.inTeams(func(s *state) { s.session, s.seen, s.lag = noPair, noPair, false })
@@ -104,8 +117,22 @@ func (m *mover) teamsDelivers() {
 	}
 }
 
-func (m *mover) sweep() {
-	m.move(short, "Teams is swept", func(t *turn) { t.step(event{kind: evSwept, pair: t.s.shown(), fresh: true}) })
+func (t *turn) sweepTeams() {
+	t.step(event{kind: evSwept, pair: t.s.shown(), msg: t.s.messageShown(), fresh: true})
+}
+
+func (t *turn) failTeamsRead() {
+	t.s.read, t.s.readPair = flight{}, noPair
+	t.step(event{kind: evTeamsReadFailed})
+}
+
+func (t *turn) failTeamsWrite() {
+	fresh := t.s.write.fresh
+	t.s.write = teamsWrite{}
+	if t.s.down && t.s.session != noPair {
+		t.s.aging = true
+	}
+	t.step(event{kind: evTeamsAnswered, fresh: fresh, outcome: bridge.Unanswered})
 }
 
 // lost: a write that was on its way never lands.
@@ -126,7 +153,7 @@ func (t *turn) deliverPush(i int, keep bool) {
 }
 
 func (t *turn) answerRead() {
-	ev := event{kind: evTeamsRead, pair: t.s.readPair, fresh: t.s.read.fresh}
+	ev := event{kind: evTeamsRead, pair: t.s.readPair, msg: t.s.messageShown(), fresh: t.s.read.fresh}
 	t.say("it shows %s", t.x.w.pairs[ev.pair])
 	t.s.read, t.s.readPair = flight{}, noPair
 	t.step(ev)
@@ -161,6 +188,13 @@ func (m *mover) teamsTimers() {
 	if on(bridge.TimerLapse) && !on(bridge.TimerRenew) && !on(timerSettle) && (s.session == noPair || s.unacked) {
 		m.timer(long, bridge.TimerLapse, 0, "the lease in Teams is over, by the bridge's reckoning")
 	}
+	if on(bridge.TimerNote) {
+		m.timer(short, bridge.TimerNote, 0, "the request about the message in Teams is over")
+	}
+	if on(bridge.TimerNoteRenew) && !on(bridge.TimerNote) {
+		m.timer(long, bridge.TimerNoteRenew, 0, "half of the time of our message in Teams is over")
+	}
+	m.contestTimers(r.teams, 0)
 	if !m.x.quiet(s) {
 		return
 	}
@@ -231,7 +265,7 @@ func (m *mover) pbxRead(i int) {
 }
 
 func (x *explorer) seen(kind eventKind, i int, o seenAs) event {
-	return event{kind: kind, ep: uint8(i), line: o.line, status: o.status, ver: o.ver, chg: o.chg, by: o.by}
+	return event{kind: kind, ep: uint8(i), line: o.line, status: o.status, msg: o.msg, ver: o.ver, chg: o.chg, by: o.by}
 }
 
 func (t *turn) failRead(i int) {
@@ -277,6 +311,10 @@ func (t *turn) answerPBX(i int, late bool) {
 func (m *mover) pbxTimers(i int) {
 	p, on := &m.from.ep[i], m.x.e.recs[m.from.rec].ep[i]
 	is := func(k bridge.TimerKind) bool { return on&(1<<k) != 0 }
+	if is(bridge.TimerLinger) {
+		m.timer(short, bridge.TimerLinger, i+1, "the meeting goes on, so the call is over")
+	}
+	m.contestTimers(on, i+1)
 	if is(timerHold) {
 		m.timer(short, timerHold, i+1, "the least time between two writes to the phone is over")
 	}

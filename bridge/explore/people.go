@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"presencebridge/bridge"
+	"presencebridge/bridge/presence"
 )
 
 // people is what the member may do now.
@@ -27,6 +28,15 @@ func (m *mover) people() {
 	}
 	for i := range m.x.e.ids {
 		m.peopleOnPhone(i)
+	}
+	m.messagesOfPeople()
+	if w.directions {
+		for _, d := range []presence.Directions{presence.TeamsToPBX, presence.PBXToTeams} {
+			m.move(person, m.text("the member opts out of %s: %t", d, !s.out.Has(d)), func(t *turn) {
+				t.s.out ^= d
+				t.member()
+			})
+		}
 	}
 	if w.optOut {
 		m.move(person, m.text("the member opts out: %t", !s.excluded), func(t *turn) {
@@ -85,7 +95,7 @@ func (m *mover) peopleOnPhone(i int) {
 
 // member tells the engine who the member is.
 func (t *turn) member() {
-	ev := event{kind: evMember, fresh: t.s.excluded}
+	ev := event{kind: evMember, fresh: t.s.excluded, chg: uint8(t.s.out)}
 	for i := range t.x.e.ids {
 		if !t.s.ep[i].moved {
 			ev.ver |= 1 << i
@@ -117,6 +127,12 @@ func (m *mover) faults() {
 	if f.showLate && s.write.on && s.seen != s.write.pair {
 		m.move(fault, "Teams answers the write, but shows it late", func(t *turn) { t.answerWrite(true) })
 	}
+	if f.cut && !s.down {
+		m.move(fault, "Teams is cut off for a lease", func(t *turn) {
+			t.s.down, t.s.pushes = true, [maxPushes]pair{}
+			t.step(event{kind: evTeamsUnseen})
+		})
+	}
 	if f.unseen {
 		m.move(fault, "Teams is out of sight for a lease", func(t *turn) { t.step(event{kind: evTeamsUnseen}) })
 	}
@@ -127,19 +143,12 @@ func (m *mover) faults() {
 
 func (m *mover) teamsFails() {
 	if m.from.read.way != 0 {
-		m.move(fault, "the read of Teams fails", func(t *turn) {
-			t.s.read, t.s.readPair = flight{}, noPair
-			t.step(event{kind: evTeamsReadFailed})
-		})
+		m.move(fault, "the read of Teams fails", (*turn).failTeamsRead)
 	}
 	if !m.from.write.on {
 		return
 	}
-	fail := func(t *turn) {
-		fresh := t.s.write.fresh
-		t.s.write = teamsWrite{}
-		t.step(event{kind: evTeamsAnswered, fresh: fresh, outcome: bridge.Unanswered})
-	}
+	fail := (*turn).failTeamsWrite
 	m.move(fault, "the write to Teams fails, though it landed", func(t *turn) {
 		t.land(t.s.write, false, false)
 		fail(t)
@@ -176,6 +185,13 @@ func (m *mover) pbxFaults(i int) {
 			t.blocked = t.s.ep[i].landing.on
 			t.s.ep[i].landing = t.s.ep[i].write
 			fail(t)
+		})
+	}
+	if p.write.on && f.refuse {
+		m.move(fault, "the PBX refuses the write", func(t *turn) {
+			fresh := t.s.ep[i].write.fresh
+			t.s.ep[i].write = pbxWrite{}
+			t.step(event{kind: evAnswered, ep: uint8(i), fresh: fresh, outcome: bridge.Refused})
 		})
 	}
 	if p.write.on && f.showLate && !p.down {

@@ -13,7 +13,7 @@ func (t *turn) checkSet(eff effect) {
 	if t.s.everT&(1<<eff.pair) == 0 {
 		t.fail("no phantom: the bridge asserts %s in Teams, of which the PBX never was the cause", t.x.w.pairs[eff.pair])
 	}
-	if t.s.excluded {
+	if t.s.excluded || t.s.out.Has(presence.PBXToTeams) {
 		t.fail("opt-out: the bridge asserts %s in Teams for a member who opted out", t.x.w.pairs[eff.pair])
 	}
 }
@@ -26,10 +26,10 @@ func (t *turn) checkApply(eff effect) {
 	if !gives && p.everWant&(1<<eff.status) == 0 {
 		t.fail("no phantom: the bridge asserts %q on phone %d, of which Teams never was the cause", w.statuses[eff.status], eff.ep+1)
 	}
-	if !gives && (s.excluded || p.moved) {
+	if !gives && (s.excluded || p.moved || s.out.Has(presence.TeamsToPBX)) {
 		t.fail("opt-out: the bridge asserts %q on phone %d, which is none of its business any more", w.statuses[eff.status], eff.ep+1)
 	}
-	if p.learnt && eff.status != noStatus && eff.status != p.chosen {
+	if p.learnt && t.x.world.rival == noRival && eff.status != noStatus && eff.status != p.chosen {
 		t.fail("person wins: the bridge writes %q over %q, which the person chose on phone %d and the bridge had seen",
 			w.statuses[eff.status], w.statuses[p.chosen], eff.ep+1)
 	}
@@ -65,12 +65,30 @@ func (x *explorer) agree(s *state, fail func(format string, args ...any)) {
 	if rec := &x.e.recs[s.rec]; s.excluded && !rec.blank {
 		fail("opt-out: at rest something is still kept of a member who opted out: %s", x.e.describe(s.rec))
 	}
+	switch {
+	case x.world.rival != noRival: // with another program nobody can agree
+		return
+	case s.down: // for good, as far as anybody knows
+		x.agreeUnseen(s, fail)
+		return
+	}
 	for i := range x.e.ids {
 		if !s.ep[i].down {
 			x.agreeOnPhone(s, i, fail)
 		}
 	}
 	x.agreeInTeams(s, fail)
+	x.agreeOnMessages(s, fail)
+}
+
+// agreeUnseen is "agreement" while Teams is cut off: what cannot be seen asserts nothing (R4).
+func (x *explorer) agreeUnseen(s *state, fail func(format string, args ...any)) {
+	for i := range x.e.ids {
+		if p := &s.ep[i]; !p.down && p.shows() != p.chosen {
+			fail("agreement: at rest Teams is out of sight, but phone %d shows %q instead of the person's own %q", i+1,
+				x.w.statuses[p.shows()], x.w.statuses[p.chosen])
+		}
+	}
 }
 
 func (x *explorer) agreeOnPhone(s *state, i int, fail func(format string, args ...any)) {
@@ -78,7 +96,7 @@ func (x *explorer) agreeOnPhone(s *state, i int, fail func(format string, args .
 	shows, own, want := p.shows(), p.chosen, w.toPBX[s.organic()]
 	woken := s.session != noPair && x.e.recs[s.rec].woken == s.shown()
 	switch {
-	case s.excluded || p.moved:
+	case s.excluded || p.moved || s.out.Has(presence.TeamsToPBX):
 		if shows != own {
 			fail("opt-out: at rest phone %d shows %q instead of the person's own %q", i+1, w.statuses[shows], w.statuses[own])
 		}
@@ -124,7 +142,7 @@ func (x *explorer) agreeInTeams(s *state, fail func(format string, args ...any))
 
 // wantInTeams is what policy makes of the phones: their lines, and of their statuses what people chose and shows.
 func (x *explorer) wantInTeams(s *state) pair {
-	if s.excluded {
+	if s.excluded || s.out.Has(presence.PBXToTeams) {
 		return noPair
 	}
 	var want pair

@@ -1,6 +1,10 @@
 package explore
 
-import "presencebridge/bridge/pbx"
+import (
+	"presencebridge/bridge"
+	"presencebridge/bridge/pbx"
+	"presencebridge/bridge/presence"
+)
 
 // Queues are short: whoever would overfill one has to wait until it is delivered.
 const (
@@ -26,12 +30,17 @@ type state struct {
 	readPair  pair // what a read under way saw
 	write     teamsWrite
 	late      teamsWrite
-	everT     uint16 // what policy ever made of the PBX
+	everT     uint16  // what policy ever made of the PBX
+	message   message // the person's own in Teams
+	note      message // ours there
+	down      bool    // Teams is cut off
+	rivalSaw  uint8   // what the other program acted upon last
 
 	ep [2]phone
 
 	people, faults, crashes uint8 // what may still happen
 	excluded                bool
+	out                     presence.Directions // that do not cross
 }
 
 // flight is the state of a read.
@@ -52,6 +61,7 @@ type teamsWrite struct {
 type seenAs struct {
 	line   line
 	status status
+	msg    message
 	ver    uint8
 	chg    uint8
 	by     pbx.Author
@@ -61,7 +71,8 @@ type seenAs struct {
 type pbxWrite struct {
 	on     bool
 	status status // noStatus: our document goes
-	ver    uint8  // If-Match
+	msg    message
+	ver    uint8 // If-Match
 	fresh  bool
 	former bool // of a process whose records are lost
 }
@@ -69,9 +80,10 @@ type pbxWrite struct {
 // phone is one endpoint.
 type phone struct {
 	is       seenAs
-	chosen   status // by hand
-	doc      status // ours, on a PBX that keeps it beside the person's
-	late     bool   // was still shows to who reads
+	chosen   status  // by hand
+	told     message // by hand
+	doc      status  // ours, on a PBX that keeps it beside the person's
+	late     bool    // was still shows to who reads
 	was      seenAs
 	events   [maxEvents]seenAs
 	n        uint8
@@ -171,8 +183,11 @@ func (x *explorer) rank(p *phone, recs ...*stamps) {
 
 // quiet tells whether nothing short is under way: see "What stands for time" in the package comment.
 func (x *explorer) quiet(s *state) bool {
-	const short = 1<<timerSettle | 1<<timerDeadline | 1<<timerRetry | 1<<timerHold
+	const short = 1<<timerSettle | 1<<timerDeadline | 1<<timerRetry | 1<<timerHold | 1<<bridge.TimerLinger | 1<<bridge.TimerNote
 	r := &x.e.recs[s.rec]
+	if _, acts := x.rival(s); acts {
+		return false
+	}
 	if s.pushes[0] != noPair || s.read.way != 0 || s.write.on || s.late.on || s.lag || r.teams&short != 0 {
 		return false
 	}

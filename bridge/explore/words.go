@@ -18,6 +18,7 @@ const (
 	presenting // DoNotDisturb/Presenting, which we assert for a Do not disturb
 	dnd        // DoNotDisturb/DoNotDisturb, which only a person can set
 	busy
+	meeting // Busy/InAMeeting, which a call flaps to
 	pairs
 )
 
@@ -33,6 +34,20 @@ const (
 	statuses
 )
 
+// message is a status message; a request that leaves it as it is has asItIs.
+type message uint8
+
+const (
+	noMessage message = iota
+	msgTeams          // what the person writes in Teams
+	msgPhone          // what the person writes on the phone
+	asItIs
+)
+
+func messageWords() [asItIs]string {
+	return [asItIs]string{msgTeams: "back at three", msgPhone: "at my desk"}
+}
+
 type line uint8
 
 const (
@@ -46,7 +61,7 @@ func pairWords() [pairs]presence.Pair {
 		offline: presence.ParsePairString("Offline"), available: presence.ParsePairString("Available"),
 		away: presence.ParsePairString("Away"), inCall: presence.ParsePairString("Busy/InACall"),
 		presenting: presence.ParsePairString("DoNotDisturb/Presenting"), dnd: presence.ParsePairString("DoNotDisturb"),
-		busy: presence.ParsePairString("Busy"),
+		busy: presence.ParsePairString("Busy"), meeting: presence.ParsePairString("Busy/InAMeeting"),
 	}
 }
 

@@ -79,7 +79,7 @@ func precedence(p pair) int {
 	switch p {
 	case dnd, presenting:
 		return 4
-	case busy, inCall:
+	case busy, inCall, meeting:
 		return 3
 	case available:
 		return 2
@@ -100,7 +100,7 @@ func (t *turn) inTeams(change func(s *state)) {
 	s := &t.s
 	shown, want := s.shown(), t.x.w.toPBX[s.organic()]
 	change(s)
-	if now := s.shown(); now != shown {
+	if now := s.shown(); now != shown && !s.down {
 		n := s.pushed()
 		if n == maxPushes {
 			t.blocked = true
@@ -190,7 +190,12 @@ func (t *turn) overwrite(i int, wr pbxWrite, late bool) bool {
 		return true
 	case wr.ver != 0 && wr.ver != p.is.ver:
 		return false
-	case p.is.status == wr.status:
+	case p.is.status == wr.status && (wr.msg == asItIs || wr.msg == p.is.msg):
+		return true
+	case p.is.status == wr.status: // it dates and signs the status alone
+		p.is.msg = wr.msg
+		p.is.ver++
+		t.happened(p)
 		return true
 	case p.late:
 		t.blocked = true
@@ -204,6 +209,9 @@ func (t *turn) overwrite(i int, wr pbxWrite, late bool) bool {
 	}
 	if late {
 		p.late, p.was = true, p.is
+	}
+	if wr.msg != asItIs {
+		p.is.msg = wr.msg
 	}
 	p.is.status, p.is.by = wr.status, pbx.AuthorSelf
 	p.is.ver++
@@ -277,7 +285,9 @@ func (t *turn) effect(eff effect) {
 	s := &t.s
 	switch eff.kind {
 	case efRead:
-		t.reads++
+		if !s.down { // it comes to nothing, and is tried again for ever
+			t.reads++
+		}
 		t.say("the bridge reads Teams")
 		s.read, s.readPair = flight{1, true}, noPair
 	case efReadEndpoint:
@@ -294,7 +304,9 @@ func (t *turn) effect(eff effect) {
 			t.fail("one write at a time (R6): the bridge writes to phone %d while another write of its own may still land", eff.ep+1)
 		}
 		t.say("the bridge writes %q to phone %d", t.x.w.statuses[eff.status], eff.ep+1)
-		p.write = pbxWrite{on: true, status: eff.status, ver: eff.ver, fresh: true}
+		p.write = pbxWrite{on: true, status: eff.status, msg: eff.msg, ver: eff.ver, fresh: true}
+	case efMessage:
+		t.messageInTeams(eff.msg)
 	case efForget:
 	}
 }
@@ -308,15 +320,18 @@ func (t *turn) teamsRequest(eff effect) {
 		t.fail("one write at a time (R6): the bridge writes to Teams while another write of its own may still land")
 	}
 	s.write = teamsWrite{on: true, renew: eff.kind == efRenew, pair: eff.pair, fresh: true}
+	switch {
+	case s.down: // it reaches nobody
+	case eff.kind != efRenew:
+		t.writes++
+	}
 	switch eff.kind {
 	case efRenew:
 		t.renews = true
 		t.say("the bridge renews %s in Teams", t.x.w.pairs[eff.pair])
 	case efClear:
-		t.writes++
 		t.say("the bridge clears its session in Teams")
 	default:
-		t.writes++
 		t.say("the bridge sets %s in Teams", t.x.w.pairs[eff.pair])
 	}
 	if eff.kind != efClear {

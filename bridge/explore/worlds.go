@@ -2,7 +2,7 @@ package explore
 
 // all is what may go wrong in between, without the process ending.
 func all() faultKinds {
-	return faultKinds{lose: true, reorder: true, double: true, fail: true, showLate: true, unseen: true, down: true}
+	return faultKinds{lose: true, reorder: true, double: true, fail: true, refuse: true, showLate: true, unseen: true, down: true}
 }
 
 // Worlds are the small worlds that are exhausted in every test run, or the larger ones of `make explore`.
@@ -49,7 +49,11 @@ func special(base World, large bool) []World {
 		set(&w)
 		out = append(out, w)
 	}
-	add("preferred presence", 2, 3, func(w *World) {
+	second := uint8(1) // of the worlds that one sort of PBX shows well enough
+	if base.sort == trusted {
+		second = 2
+	}
+	add("preferred presence", second, 3, func(w *World) {
 		w.clients, w.preferences = []pair{available, offline}, []pair{noPair, dnd}
 		w.starts = []start{{client: offline, status: stAvailable, line: idle}, {client: available, status: stAvailable, line: talking}}
 	})
@@ -57,7 +61,7 @@ func special(base World, large bool) []World {
 		w.clients, w.picks = []pair{available, offline}, nil
 		w.starts = starts(w.sort)[3:4]
 	})
-	add("two clients", 2, 3, func(w *World) {
+	add("two clients", second, 3, func(w *World) {
 		w.clientSessions, w.clients = 2, []pair{available, inCall, presenting, offline}
 		w.starts = []start{{client: available, status: stAvailable, line: talking, tieOurs: true}}
 	})
@@ -81,6 +85,39 @@ func special(base World, large bool) []World {
 	add("two faults", 0, 2, func(w *World) {
 		w.faultCount, w.faults, w.starts = 2, all(), starts(w.sort)[1:2]
 	})
+	add("a call that flaps to a meeting", 1, 3, func(w *World) {
+		w.clients, w.picks = []pair{available, inCall, meeting}, []status{stDND}
+		w.starts = []start{{client: inCall, status: stAvailable, line: idle}}
+	})
+	add("opting out one way", 1, 3, func(w *World) {
+		w.directions, w.clients = true, []pair{available, inCall}
+		w.starts = []start{{client: inCall, status: stAvailable, line: idle}, {client: available, status: stDND, line: talking}}
+	})
+	add("Teams cut off", 1, 2, func(w *World) {
+		w.faultCount, w.faults = 1, faultKinds{cut: true}
+		w.starts = []start{{client: inCall, status: stAvailable, line: idle}, {client: available, status: stAvailable, line: talking}}
+	})
+	add("first start in any state", 0, 1, func(w *World) { w.starts = anyStart(w.sort) })
+	if base.sort != document { // no such PBX has messages apart from our document
+		add("messages", second, 2, func(w *World) {
+			w.messages, w.clients, w.picks = true, []pair{available, inCall}, []status{stDND}
+			w.starts = []start{{client: available, status: stAvailable, line: idle}}
+		})
+		add("messages and a fault", 1, 2, func(w *World) {
+			w.messages, w.clients, w.picks, w.lines = true, []pair{available, inCall}, nil, []line{idle}
+			w.starts = []start{{client: available, status: stAvailable, line: idle}}
+			w.faultCount, w.faults = 1, faultKinds{lose: true, double: true, fail: true, refuse: true, down: true}
+		})
+		for _, r := range []rivals{onPhone, inTeams} {
+			if r == inTeams && base.sort != trusted && !large {
+				continue // the fight is the same
+			}
+			add(r.String(), 0, 1, func(w *World) {
+				w.rival, w.clients, w.picks, w.faultCount, w.bound = r, []pair{available, inCall}, []status{stDND}, 1, 8
+				w.starts = []start{{client: inCall, status: stAvailable, line: idle}, {client: available, status: stDND, line: idle}}
+			})
+		}
+	}
 	if base.sort == trusted {
 		add("a write of a former life", 1, 2, func(w *World) {
 			w.starts = []start{
@@ -109,6 +146,29 @@ func starts(s sort) []start {
 	}
 	if s == trusted {
 		out = append(out, start{client: available, status: stCall, own: true, line: idle})
+	}
+	return out
+}
+
+// anyStart is every state in which the bridge may find a member, with one session and one phone.
+func anyStart(s sort) []start {
+	var out []start
+	for _, client := range []pair{available, inCall, offline} {
+		for _, preferred := range []pair{noPair, dnd} {
+			for _, session := range []pair{noPair, inCall, presenting} {
+				for _, l := range []line{idle, talking} {
+					for _, st := range []start{
+						{status: stAvailable}, {status: stDND}, {status: stLunch}, {status: stCall}, {status: stCall, own: true}, {status: stDND, own: true},
+					} {
+						if st.own && s != trusted {
+							continue // nobody says who wrote it
+						}
+						st.client, st.preferred, st.session, st.line = client, preferred, session, l
+						out = append(out, st)
+					}
+				}
+			}
+		}
 	}
 	return out
 }
