@@ -142,7 +142,7 @@ func startCluster(t *testing.T) *natsCluster {
 	}
 	// The first start makes the streams, with three copies each.
 	eventually(t, func() bool {
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second) // a question that was asked before there was a leader is not answered
 		defer cancel()
 		b, err := bus.Open(ctx, bus.Config{URL: c.url(), MaxStore: 256 << 20})
 		if err != nil {
