@@ -281,6 +281,15 @@ func TestRolesApart(t *testing.T) {
 	require.Contains(t, got, "webhook_key_file: is missing")
 	got = strings.Join(problems(t, "nats: {url: 'tls://nats:4222'}\n"+minimal, Options{Roles: []Role{RoleEngine}}), "\n")
 	require.Contains(t, got, "master_key_file: is missing")
+
+	// An engine without the receivers' key works with receivers that have the master key only.
+	c := mustParse(t, "nats: {url: 'tls://nats:4222'}\nmaster_key_file: m\n"+minimal, Options{Roles: []Role{RoleEngine}})
+	require.Len(t, c.Warnings, 1)
+	require.Contains(t, c.Warnings[0].String(), "webhook_key_file: is missing, so clientState is derived from the master key")
+	require.Empty(t, mustParse(t, keys+minimal, Options{Roles: []Role{RoleEngine}}).Warnings)
+	file, create := c.MasterKey()
+	require.Equal(t, "m", file)
+	require.False(t, create, "a replica never makes a key")
 }
 
 func TestParseRoles(t *testing.T) {

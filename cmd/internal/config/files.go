@@ -78,6 +78,10 @@ func (v *validator) keyFile(path, file string) {
 	if file == "" {
 		return
 	}
+	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) && v.config.NATS.URL != "" {
+		v.add(path, file+" does not exist", "with nats.url no replica makes a key for itself: copy the one that the others have; for the first replica make one with (umask 077; head -c 32 /dev/urandom | base64 > "+file+")")
+		return
+	}
 	_, err := keyring.ReadKey(file)
 	var bad *keyring.FileError
 	switch {

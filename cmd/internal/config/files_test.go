@@ -101,6 +101,7 @@ func TestARoleLooksOnlyAtItsOwnFiles(t *testing.T) {
 	require.NoError(t, err)
 	_, err = Parse(filepath.Join(dir, "config.yaml"), []byte(src), Options{Files: true})
 	require.ErrorContains(t, err, "4 problems")
+	require.ErrorContains(t, err, "master_key_file: "+dir+"/none does not exist; with nats.url no replica makes a key for itself: copy the one")
 }
 
 func TestReadSecret(t *testing.T) {

@@ -164,6 +164,9 @@ func (v *validator) roles() {
 	if v.has(RoleWebhook) && !v.has(RoleEngine) && c.WebhookKeyFile == "" {
 		v.add("webhook_key_file", "is missing", "a receiver of its own derives clientState from this key: make one with (umask 077; head -c 32 /dev/urandom | base64 > FILE) and give it to the engine role too")
 	}
+	if v.has(RoleEngine) && !v.has(RoleWebhook) && c.WebhookKeyFile == "" {
+		v.warn("webhook_key_file", "is missing, so clientState is derived from the master key", "receivers in processes of their own must have the same key: give this role the webhook_key_file that they have")
+	}
 	if v.has(RoleConsole) && c.Admin.TokenFile == "" {
 		v.add("admin.token_file", "is missing", "with nats.url keys are never made by the bridge: make a token with (umask 077; head -c 32 /dev/urandom | base64 > FILE)")
 	}
