@@ -10,6 +10,9 @@
 //	                                                            ├── PublishObservation ──▶ PRESENCE
 //	console ── Command ──▶ cmd.v1.<account> ── ServeCommands ───┘── PublishDecision ─────▶ DECISIONS
 //
+// [Bus.Join] takes a process's place among several replicas, whose words to each other decide who owns an
+// account and who has to stand aside.
+//
 // What was acknowledged here is on disk (or on a quorum), and is handed out until somebody says
 // that it was dealt with. Nothing here waits without bound or grows without bound: what cannot be
 // stored is refused with an error that says whether the store is full ([ErrFull]), the disk is

@@ -1,6 +1,20 @@
 // Package app wires the parts into a running bridge: the bus, the public receiver, the admin listener, and
 // for every account its engine, connectors, monitors and directory. An App is a value: [Start] it, ask it for
 // its addresses, stop it. Tests start the real one on port 0.
+//
+// # Roles and owners
+//
+// A process has some or all of the roles webhook, engine and console. Those of several processes meet on the bus: the
+// receiver stores what Graph posts, and the console asks the owner of an account (backend.go, command.go).
+//
+// Processes with the role engine are replicas. Each account is run by one of them, its owner (ownership.go): the
+// engine, connectors, monitors, sweep, directory, intake and command server of an account are built when this replica
+// becomes its owner, and end, waited for, when it is one no more. They end in an order that leaves nothing under way:
+// commands, intake, then the rest, and the engine last. Whose an account is, when an owner has to stand aside, and why
+// two never write is in DESIGN.md of package bus. What an account measures is registered while it runs (registry.go).
+//
+// An account that cannot be started is an error of Start; later, when it comes to this replica from another one, it is
+// logged and tried again. An account that ends by itself is started again, and the others do not notice.
 package app
 
 import (
