@@ -82,27 +82,35 @@ func (c *check) find(code Code, line int, rule, text, remedy string) {
 	c.found = append(c.found, Finding{Code: code, Line: line, Rule: rule, Text: text, Remedy: remedy})
 }
 
-// standing is a kind of member: in which groups they are. These few stand for all, since being in more groups only
-// makes more rules match that stand before others.
-type standing struct {
-	groups []string
-	policy *Policy
-}
-
-// standings are the members who may be the first to be decided for by a rule that asks for one of these groups.
-func (c *check) standings(groups []string) []standing {
-	var out []standing
-	for i := -1; i < len(c.p.Groups); i++ {
-		var in []string
-		if i >= 0 {
-			in = []string{c.p.Groups[i].Group}
+// standings are the policies of members who may be the first to be decided for by a rule that asks for one of these groups.
+// These few stand for all, since being in more groups only makes more rules match that stand before others. Of members for
+// whom the same rules are left, one is enough.
+func (c *check) standings(groups []string) []*Policy {
+	var out []*Policy
+	known := map[string]bool{}
+	try := func(in ...string) {
+		p := c.p.resolve(in, 0)
+		var key strings.Builder
+		for i := range p.TeamsToPBX {
+			key.WriteString(p.TeamsToPBX[i].Path + " ")
 		}
-		candidates := [][]string{in}
+		for i := range p.PBXToTeams {
+			key.WriteString(p.PBXToTeams[i].Path + " ")
+		}
+		if !known[key.String()] {
+			known[key.String()] = true
+			out = append(out, p)
+		}
+	}
+	try()
+	for _, g := range groups {
+		try(g)
+	}
+	for i := range c.p.Groups {
+		own := c.p.Groups[i].Group
+		try(own)
 		for _, g := range groups {
-			candidates = append(candidates, append(slices.Clone(in), g))
-		}
-		for _, who := range candidates {
-			out = append(out, standing{groups: who, policy: c.p.For(who, 0)})
+			try(own, g)
 		}
 	}
 	return out
@@ -195,12 +203,12 @@ func (c *check) teams() {
 	for _, who := range c.standings(unique(groups)) {
 		for _, pbx := range c.pbxs(pbxs) {
 			for _, st := range states {
-				first := who.policy.TeamsRuleFor(pbx, st)
+				first := who.TeamsRuleFor(pbx, st)
 				if first == nil {
 					continue
 				}
-				for i := range who.policy.TeamsToPBX {
-					if r := &who.policy.TeamsToPBX[i]; r.When.matches(pbx, st) {
+				for i := range who.TeamsToPBX {
+					if r := &who.TeamsToPBX[i]; r.When.matches(pbx, st) {
 						of(seen, r.Path).note(r.Path, first.Path)
 					}
 				}
@@ -355,12 +363,12 @@ func (c *check) phones() {
 	for _, who := range c.standings(unique(groups)) {
 		for _, ep := range c.endpoints(pbxs, unique(statuses)) {
 			eps := []Endpoint{ep}
-			first, _ := who.policy.PBXRuleFor(eps)
+			first, _ := who.PBXRuleFor(eps)
 			if first == nil {
 				continue
 			}
-			for i := range who.policy.PBXToTeams {
-				if r := &who.policy.PBXToTeams[i]; r.When.matches(&ep) {
+			for i := range who.PBXToTeams {
+				if r := &who.PBXToTeams[i]; r.When.matches(&ep) {
 					of(seen, r.Path).note(r.Path, first.Path)
 				}
 			}

@@ -218,6 +218,25 @@ func TestCheckSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
+// A policy with very many groups is checked in a moment, because most of them leave the same rules.
+func TestCheckOfManyGroups(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("preset: micollab\nteams_to_pbx:\n")
+	for i := range 60 {
+		fmt.Fprintf(&b, "- {when: {activity: [InACall, Presenting], group: G%d}, set: {status: S%d}}\n", i, i)
+	}
+	b.WriteString("- {when: {activity: InACall}, set: {status: X}}\n- {when: {availability: Busy, activity: InACall, group: G7}, set: {status: Y}}\ngroups:\n")
+	for i := range 60 {
+		fmt.Fprintf(&b, "- {group: O%d, opt_out: pbx_to_teams}\n", i)
+	}
+	p, err := Parse([]byte(b.String()))
+	require.NoError(t, err)
+	found := p.Check(Site{PBX: map[string]Catalogue{"a": nil, "b": nil}})
+	require.Len(t, found, 1, "%v", found)
+	assert.Equal(t, "teams_to_pbx[61]", found[0].Rule)
+	assert.Contains(t, found[0].Text, "teams_to_pbx[7]")
+}
+
 func TestCheckIsContentWithThePresets(t *testing.T) {
 	for name, p := range Presets() {
 		assert.Empty(t, p.Check(Site{}), name)

@@ -305,6 +305,9 @@ func index(src []byte) (lineIndex, error) {
 		if doc.Body == nil {
 			continue
 		}
+		if tags := ast.Filter(ast.TagType, doc.Body); len(tags) > 0 { // the decoder does not bear them everywhere
+			return idx, fmt.Errorf("line %d: the tag %s has no meaning here; remove it", lineOf(tags[0]), tags[0].GetToken().Value)
+		}
 		if bodies++; bodies > 1 {
 			return idx, fmt.Errorf("line %d: a second document begins; a policy is one mapping", lineOf(doc.Body))
 		}

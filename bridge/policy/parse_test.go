@@ -185,6 +185,7 @@ func TestParseErrorsNameLineFieldAndRemedy(t *testing.T) {
 		"list for word":    {"  preset: [sip]\n", []string{"line 12:", "a word is wanted"}},
 		"rules no list":    {"  teams_to_pbx: {a: b}\n", []string{"line 12:"}},
 		"no mapping":       {"  - preset\n", []string{"line 12:"}},
+		"a tag":            {"  teams_to_pbx: !x []\n", []string{"line 12: the tag !x has no meaning here"}},
 		"twice":            {"  preset: sip\n  preset: 3cx\n", []string{"line 13:", "already defined"}},
 		"two documents":    {"preset: sip\n---\npreset: 3cx\n", []string{"line 14:", "second document"}},
 		"no yaml":          {"  preset: {sip\n", []string{"line "}},
@@ -306,7 +307,7 @@ func FuzzParse(f *testing.F) {
 	for _, s := range []string{
 		micollabYAML, "preset: sip", "", "\n\n\n", "teams_to_pbx: [null]", "a: &x [*x]", "pbx_to_teams: [{when: {line: &a in-call}}, {when: {line: *a}}]",
 		"preset: sip\n---\npreset: 3cx", "teams_to_pbx:\n- when: {activity: |\n    InACall\n  }\n", "{}", "? a\n: b", "!!binary aGk=",
-		"teams_to_pbx: &r [{set: {status: X}}]\npbx_to_teams: *r", "groups: [{group: X, opt_out: both}]", "groups: [null]", "groups: &g [{group: X, teams_to_pbx: [{set: {message: copy}}]}]",
+		"teams_to_pbx: &r [{set: {status: X}}]\npbx_to_teams: *r", "groups: [{group: X, opt_out: both}]", "groups: [null]", "teams_to_pbx: &r !00 00\n000000000008: 00", "groups: &g [{group: X, teams_to_pbx: [{set: {message: copy}}]}]",
 		"pbx_to_teams: [{set: {presence: Away, method: preferred, for: 8h, message: copy}}]", "teams_to_pbx: [{when: {out_of_office: true, group: X}, set: {status_kind: out}}]",
 		"groups:\n- &a {group: X, preset: sip}\n- *a",
 	} {
@@ -345,5 +346,20 @@ func FuzzParse(f *testing.F) {
 			p.ForPBX("main", siteCatalogues()["micollab"], TeamsState{Pair: presence.ParsePairString(s)})
 		}
 		p.ForTeams([]Endpoint{{Line: presence.LineInCall}})
+	})
+}
+
+func FuzzParseFile(f *testing.F) {
+	for _, s := range []string{"policy: {preset: sip}", "policy:\n  preset: sip\n", "\"policy\": {}", "? policy\n: {}", "policy: &a {preset: sip}", "\ufeffpolicy:", "policy : {preset: 3cx}", "---\npolicy:\n  teams_to_pbx: []"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, src []byte) {
+		p, err := ParseFile(src)
+		if (p == nil) == (err == nil) {
+			t.Fatalf("policy %v, error %v", p, err)
+		}
+		if p != nil {
+			p.Check(Site{PBX: siteCatalogues()})
+		}
 	})
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
 
 	"presencebridge/bridge/policy"
 	"presencebridge/bridge/presence"
@@ -92,6 +93,18 @@ func (c *Case) UnmarshalYAML(n ast.Node) error {
 // Parse reads a table. A mistake is an error that names the line, or the case, and the remedy.
 func Parse(src []byte) (*Table, error) {
 	t := &Table{}
+	file, err := parser.ParseBytes(src, 0)
+	if err != nil {
+		return nil, syntaxError(err)
+	}
+	for _, doc := range file.Docs {
+		if doc.Body == nil {
+			continue
+		}
+		if tags := ast.Filter(ast.TagType, doc.Body); len(tags) > 0 { // the decoder does not bear them everywhere
+			return nil, fmt.Errorf("line %d: the tag %s has no meaning here; remove it", tags[0].GetToken().Position.Line, tags[0].GetToken().Value)
+		}
+	}
 	if err := yaml.UnmarshalWithOptions(src, t, yaml.Strict()); err != nil {
 		return nil, syntaxError(err)
 	}

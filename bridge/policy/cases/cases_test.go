@@ -105,8 +105,9 @@ func TestMistakesInATable(t *testing.T) {
 		"cases: [{name: a, given: {line: idle, endpoints: [{line: idle}]}, expect: {for: 1h}}]": "given.endpoints: is given beside",
 		"cases: [{name: a, expect: {for: long}}]":                                               `expect.for: "long" is no duration`,
 		"cases: [{name: a, expects: {status: x}}]":                                              "expect has status",
-		"case: []": "line 1:",
-		"cases: {": "line ",
+		"case: []":     "line 1:",
+		"cases: !x []": "line 1: the tag !x has no meaning here",
+		"cases: {":     "line ",
 		"statuses: {main: [{name: x, kind: y}]}\ncases: [{name: a, expect: {status: x}}]": "statuses.main: a status has a name and a kind",
 	} {
 		_, err := Parse([]byte(src))
@@ -115,7 +116,7 @@ func TestMistakesInATable(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{"cases: [{name: a, given: {teams: Busy}, expect: {status: x}}]", "cases: [null]", "cases: &a [*a]", "statuses: {main: [null]}"} {
+	for _, s := range []string{"cases: [{name: a, given: {teams: Busy}, expect: {status: x}}]", "cases: [null]", "cases: &a [*a]", "cases: !0 00", "statuses: {main: [null]}"} {
 		f.Add([]byte(s))
 	}
 	p, err := policy.Parse([]byte(rules))

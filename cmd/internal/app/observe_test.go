@@ -56,8 +56,9 @@ func TestAnObservingAccountWritesNothing(t *testing.T) {
 	eventually(t, func() bool { return member(t, a, s, otherUPN).Endpoints[0].Would == nil }, "nor on the phone")
 
 	require.Zero(t, writes(s), "%v %v", s.graph.Stats().Requests, s.pbx.Stats())
-	require.InDelta(t, 2, metric(t, a.Registry(), "presence_bridge_writes_withheld_total", "side", "teams"), 0, "set, and cleared")
-	require.InDelta(t, 2, metric(t, a.Registry(), "presence_bridge_writes_withheld_total", "side", "main"), 0)
+	for _, side := range []string{"teams", "main"} {
+		require.GreaterOrEqual(t, metric(t, a.Registry(), "presence_bridge_writes_withheld_total", "side", side), 2.0, "%s: set, and taken away", side)
+	}
 	require.Zero(t, metric(t, a.Registry(), "presence_bridge_writes_total"))
 }
 

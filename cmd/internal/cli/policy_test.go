@@ -4,11 +4,13 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"presencebridge/bridge/console/client/api"
 	"presencebridge/bridge/policy/cases"
 )
 
@@ -83,13 +85,13 @@ func testReplay(t *testing.T, file, upn string) {
 	}, "the records are there")
 	require.Regexp(t, `USER +SIDE +FROM +UNTIL +NOW +WITH THE OTHER POLICY`, text)
 	require.Regexp(t, upn+` +main \S+ +\S+ \S+ +still +In a call +Available`, text)
-	require.Regexp(t, `contoso: 1 of \d+ members would have looked different, \d+ times?, since \S+ \S+ \(\d+ observations?\)`, text)
+	require.Regexp(t, `contoso: [1-9]\d* of \d+ members would have looked different, \d+ times?, since \S+ \S+ \(\d+ observations?\)`, text)
 
 	var js replayed
 	require.NoError(t, json.Unmarshal([]byte(good(t, "policy", "replay", "--config", file, "--account", "contoso", "--policy", pol, "--since", "1h", "--json")), &js))
 	require.Equal(t, "contoso", js.Account)
-	require.Equal(t, 1, js.Summary.Changed)
-	require.Equal(t, "Available", js.Differences[len(js.Differences)-1].New)
+	require.Positive(t, js.Summary.Changed)
+	require.True(t, slices.ContainsFunc(js.Differences, func(d api.ReplayDifference) bool { return d.UPN == upn && d.New == "Available" }))
 
 	require.Contains(t, bad(t, "policy", "replay", "--config", file, "--policy", pol), "--account contoso or fabrikam")
 	require.Contains(t, bad(t, "policy", "replay", "--config", file, "--policy", pol, "--since", "never"), "--since: ")

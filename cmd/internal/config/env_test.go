@@ -96,7 +96,7 @@ func TestEnvironmentNameOfTwoKeys(t *testing.T) {
 func TestEveryVariableThatIsDescribedWorks(t *testing.T) {
 	values := map[string]string{
 		"duration": "10m", "size": "64MiB", "always, or a duration": "1s", "whole number": "1000", "number": "3", "text": "https://127.0.0.1:7",
-		"file name": "/f", "folder name": "/d", "list of text": "a@b.c", "list of groups": "a@b.c",
+		"file name": "/f", "folder name": "/d", "list of text": "a@b.c", "list of groups": "a@b.c", "list of text or of groups": "a@b.c",
 	}
 	for _, k := range Keys() {
 		if k.Env == "" {
