@@ -40,7 +40,7 @@ func simulatorsOfTheirOwn(t *testing.T, kind, call string) {
 	require.Contains(t, good(t, "monitors", "authorize", monitor, "--config", file), "authorized")
 	eventually(t, func() bool {
 		r := run(t, "users", "list", "--config", file, "--find", "user00001@")
-		return strings.Contains(r.out, "pushed") && strings.Contains(r.out, "idle, Available")
+		return strings.Contains(r.out, "pushed") && strings.Contains(strings.ToLower(r.out), "idle, available")
 	}, "the first person is covered")
 
 	// A call in Teams shows on the PBX.
