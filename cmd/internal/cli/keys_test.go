@@ -64,7 +64,7 @@ func TestKeysRotate(t *testing.T) {
 	stillSignedIn(t, file, s)
 	// What Graph sends under the old clientState, or under a new one, is taken: with a sweep so slow, only pushes tell.
 	require.NoError(t, s.graph.StartCall(upn))
-	eventually(t, func() bool { return strings.Contains(good(t, "users", "get", upn, "--config", file), "InACall") }, "a push comes through")
+	eventually(t, func() bool { return shows(t, file, upn, "InACall") }, "a push comes through")
 	require.Equal(t, 0, c.terminate(t), c.err.String())
 	for _, text := range []string{out, c.err.String()} {
 		for _, key := range append(first, second...) {
@@ -113,7 +113,7 @@ func TestKeysRotateCertificate(t *testing.T) {
 	upn := s.upn(0)
 	require.NoError(t, s.graph.SignIn(upn))
 	require.NoError(t, s.graph.StartCall(upn))
-	eventually(t, func() bool { return strings.Contains(good(t, "users", "get", upn, "--config", file), "InACall") }, "what is encrypted under it is read")
+	eventually(t, func() bool { return shows(t, file, upn, "InACall") }, "what is encrypted under it is read")
 	require.Contains(t, good(t, "keys", "rotate-certificate", "--config", file, "--account", "contoso", "--json"), `"certificate_id"`)
 	require.Contains(t, bad(t, "keys", "rotate-certificate", "--config", file, "--account", "nobody"), "nobody")
 	require.Equal(t, 0, c.terminate(t), c.err.String())

@@ -26,7 +26,7 @@ func TestKilledSignInGoesOn(t *testing.T) {
 	require.NoError(t, killed(bridge))
 	code := s.graph.DeviceCodes()[0].UserCode
 	bridge = again(t, file)
-	require.Equal(t, "authorizing", listed(t, file)[s.monitor()].State, "the code is still good")
+	eventually(t, func() bool { return listed(t, file)[s.monitor()].State == "authorizing" }, "the code is still good")
 	require.NoError(t, s.graph.Approve(code, s.monitor()))
 	eventually(t, func() bool { return listed(t, file)[s.monitor()].State == "authorized" }, "it was entered")
 	eventually(t, func() bool { return len(s.graph.Subscriptions()) == 1 }, "a subscription is made")
@@ -71,7 +71,7 @@ func TestKilledRecreationGoesOn(t *testing.T) {
 	upn := s.upn(0)
 	require.NoError(t, s.graph.SignIn(upn))
 	for range 3 {
-		good(t, "keys", "rotate-certificate", "--config", file)
+		eventually(t, func() bool { return run(t, "keys", "rotate-certificate", "--config", file).code == 0 }, "it is told")
 		require.NoError(t, killed(bridge))
 		bridge = again(t, file)
 		eventually(t, func() bool {
@@ -80,9 +80,16 @@ func TestKilledRecreationGoesOn(t *testing.T) {
 			return m.Subscription != nil && len(subs) == 1 && subs[0].ID == m.Subscription.ID && m.Members == 2
 		}, "there is one subscription, and the bridge knows it")
 		require.NoError(t, s.graph.StartCall(upn))
-		eventually(t, func() bool { return strings.Contains(good(t, "users", "get", upn, "--config", file), "InACall") }, "a call is seen")
+		eventually(t, func() bool { return shows(t, file, upn, "InACall") }, "a call is seen")
 		require.NoError(t, s.graph.EndCall(upn))
-		eventually(t, func() bool { return !strings.Contains(good(t, "users", "get", upn, "--config", file), "InACall") }, "it ends")
+		eventually(t, func() bool { return shows(t, file, upn, "Available") }, "it ends")
 	}
 	require.Equal(t, 0, bridge.terminate(t), bridge.err.String())
+}
+
+// shows tells whether the bridge, which may just be starting, knows a user's presence.
+func shows(t *testing.T, file, upn, presence string) bool {
+	t.Helper()
+	r := run(t, "users", "get", upn, "--config", file)
+	return r.code == 0 && strings.Contains(r.out, presence)
 }
