@@ -25,9 +25,10 @@ type Client struct {
 	seq      atomic.Uint64 // of events
 	watching atomic.Bool
 
-	tokens tokens
-	calls  *callBook
-	users  *userBook
+	tokens   tokens
+	messages messageBook
+	calls    *callBook
+	users    *userBook
 	// reconcile asks the watch to read every call.
 	reconcile chan struct{}
 }
@@ -190,8 +191,9 @@ func (c *Client) Apply(ctx context.Context, user string, w pbx.Write) (pbx.State
 		return pbx.State{}, &pbx.Error{Kind: pbx.Refused, Op: op, Err: err}
 	}
 	change := map[string]any{"CurrentProfileName": name}
-	if w.Message != nil {
-		if change["ForwardingProfiles"], err = c.withMessage(ctx, id, name, *w.Message); err != nil {
+	var kept map[string]ownMessage
+	if w.Message != nil || c.messages.left(id, name) {
+		if change["ForwardingProfiles"], kept, err = c.withMessage(ctx, id, name, w.Message); err != nil {
 			return pbx.State{}, err
 		}
 	}
@@ -207,6 +209,9 @@ func (c *Client) Apply(ctx context.Context, user string, w pbx.Write) (pbx.State
 		c.users.doubt(id)
 		return pbx.State{}, err
 	}
+	if kept != nil {
+		c.messages.keep(id, kept)
+	}
 	st, err := c.read(ctx, op, id)
 	if err != nil {
 		c.users.doubt(id)
@@ -215,35 +220,4 @@ func (c *Client) Apply(ctx context.Context, user string, w pbx.Write) (pbx.State
 		}
 	}
 	return st, err
-}
-
-// withMessage is all profiles of a user as the PBX has them, but for the message of one. What a profile does not say in a
-// write becomes its default, so everything is sent back, also what we do not know.
-func (c *Client) withMessage(ctx context.Context, id int, name, message string) ([]map[string]json.RawMessage, error) {
-	const op = "get profiles"
-	body, err := c.do(ctx, request{
-		op: op, area: areaXAPI, method: http.MethodGet, path: fmt.Sprintf("/xapi/v1/Users(%d)/ForwardingProfiles", id), maxBody: maxOne, one: true,
-	})
-	if err != nil {
-		return nil, err
-	}
-	var list struct {
-		Value []map[string]json.RawMessage `json:"value"`
-	}
-	if err := json.Unmarshal(body, &list); err != nil {
-		c.metrics.Bad("answer")
-		return nil, bad(op, err)
-	}
-	text, err := json.Marshal(message)
-	if err != nil {
-		return nil, &pbx.Error{Kind: pbx.Refused, Op: op, Err: err}
-	}
-	for _, profile := range list.Value {
-		var have string
-		if json.Unmarshal(profile["Name"], &have) == nil && have == name {
-			profile["CustomMessage"] = text
-			return list.Value, nil
-		}
-	}
-	return nil, bad(op, fmt.Errorf("the user has no profile %q", name))
 }

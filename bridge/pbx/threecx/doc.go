@@ -6,9 +6,9 @@
 // A status is a forwarding profile, by the name it has on the wire whatever a site calls it: Available, Away, Out of
 // office (which people see as Do Not Disturb, and is of that kind), Custom 1 and Custom 2. The customs, and any profile
 // under another name, are the person's own: their kind is custom, over which nothing is ever written. Each profile has
-// its own message. A 3CX has neither versions nor authors, and tells nobody when a profile changes: everybody is read
-// every [Config.PollInterval], and what differs becomes events. A message that was changed by hand is seen with the
-// next snapshot.
+// its own message; one of ours is taken back when another profile is set, unless somebody changed it since. A 3CX has
+// neither versions nor authors, and tells nobody when a profile changes: everybody is read every [Config.PollInterval],
+// and what differs becomes events. A message that was changed by hand is seen with the next snapshot.
 //
 // # Lines
 //

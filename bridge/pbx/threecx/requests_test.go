@@ -132,6 +132,50 @@ func TestMessageLeavesTheRestOfTheProfiles(t *testing.T) {
 	require.Empty(t, st.Message, "another profile has another message")
 }
 
+// A message of ours goes with the profile that it was written with: whoever wrote another there before gets it back.
+func TestMessagesAreGivenBack(t *testing.T) {
+	sim, c := connected(t, threecxsim.Config{})
+	away, available := presence.Status{Name: "Away"}, presence.Status{Name: "Available"}
+	message := func(profile string) string {
+		chosen, err := sim.Chosen("12")
+		require.NoError(t, err)
+		require.NoError(t, sim.Pick("12", profile))
+		p, err := sim.Presence("12")
+		require.NoError(t, err)
+		require.NoError(t, sim.Pick("12", chosen))
+		return p.Message
+	}
+	set := func(st presence.Status, text *string) {
+		t.Helper()
+		_, err := c.Apply(context.Background(), "12", pbx.Write{Status: st, Message: text})
+		require.NoError(t, err)
+	}
+	text := func(s string) *string { return &s }
+	require.NoError(t, sim.PickMessage("12", "Away", "Gone fishing"))
+	require.NoError(t, sim.Pick("12", "Available"))
+	set(away, text("In a meeting"))
+	set(away, text("In another meeting"))
+	set(away, nil)
+	p, err := sim.Presence("12")
+	require.NoError(t, err)
+	require.Equal(t, "In another meeting", p.Message)
+	set(available, text(""))
+	require.Equal(t, "Gone fishing", message("Away"))
+
+	set(away, text("In a meeting"))
+	set(available, nil)
+	require.Equal(t, "Gone fishing", message("Away"), "also when nothing is said of a message")
+
+	set(away, text("In a meeting"))
+	require.NoError(t, sim.PickMessage("12", "Custom 1", ""))
+	require.NoError(t, sim.PickMessage("12", "Away", "At lunch"))
+	set(available, text(""))
+	require.Equal(t, "At lunch", message("Away"), "what somebody wrote since is theirs")
+	patches := sim.Stats().Patches
+	set(available, nil)
+	require.Equal(t, patches+1, sim.Stats().Patches)
+}
+
 // A site may give profiles other names; what they are stays the same.
 func TestRenamedProfiles(t *testing.T) {
 	sim, c := connected(t, threecxsim.Config{CustomNames: map[string]string{"Custom 1": "Business Trip/Holiday", "Away": "Out to lunch"}})

@@ -165,7 +165,6 @@ func told(t *testing.T, ws *websocket.Conn, n int) []map[string]any {
 
 func (c *client) socket() *websocket.Conn {
 	c.t.Helper()
-	//nolint:bodyclose // the library has closed it
 	ws, _, err := websocket.Dial(c.t.Context(), c.sim.URL()+"/callcontrol/ws", &websocket.DialOptions{HTTPHeader: http.Header{"Authorization": {"Bearer " + c.token}}})
 	require.NoError(c.t, err)
 	c.t.Cleanup(func() { _ = ws.CloseNow() })
