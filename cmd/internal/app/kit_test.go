@@ -46,7 +46,7 @@ type site struct {
 }
 
 // newSite starts a tenant of people with phones.
-func newSite(t *testing.T, name string, people, monitors int) *site {
+func newSite(t *testing.T, name string, people, monitors int, change ...func(*graphsim.Config)) *site {
 	t.Helper()
 	s := &site{name: name, posts: &postbox{}, door: &door{Listener: listen(t)}, sweep: "{interval: 2s, polled_interval: 1s}"}
 	var upns []string
@@ -56,10 +56,14 @@ func newSite(t *testing.T, name string, people, monitors int) *site {
 	seed := fnv.New64a()
 	_, _ = seed.Write([]byte(name))
 	var err error
-	s.graph, err = graphsim.Start(graphsim.Config{
+	cfg := graphsim.Config{
 		Listener: s.door, Domain: name + ".example", Users: people, Monitors: upns, AutoApprove: true, Seed: seed.Sum64(),
 		DeviceInterval: time.Second, Delivery: graphsim.Delivery{AllowHTTP: true, Transport: s.posts},
-	})
+	}
+	for _, f := range change {
+		f(&cfg)
+	}
+	s.graph, err = graphsim.Start(cfg)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.graph.Close()) })
 	var phones []pbxsim.User

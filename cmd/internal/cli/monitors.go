@@ -98,6 +98,11 @@ func showCredentials(cmd *cobra.Command, c *client.Client, shown []string) error
 	}
 	for i := range accounts {
 		a := &accounts[i]
+		if slices.Contains(shown, a.Name) {
+			if err := showCoverage(cmd.OutOrStdout(), a); err != nil {
+				return err
+			}
+		}
 		for _, x := range a.Credentials {
 			if x.Text == "" || !slices.Contains(shown, a.Name) {
 				continue
