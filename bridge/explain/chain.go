@@ -119,7 +119,13 @@ func (x *explainer) observed(d *bridge.Decision) string {
 	e := &d.Event
 	name, source := x.label(e.Side), sourceInWords(e.Source)
 	before, after := sideOf(d.Before, e.Side), sideOf(d.Sides, e.Side)
-	if before == nil || after == nil || (before.Shown == after.Shown && before.Line == after.Line && before.Known == after.Known) {
+	// What is seen is what the event says: a state of ours that begins because of it is not there yet.
+	newStatus := before != nil && e.Shown != before.Shown && e.Shown != before.Organic
+	if before == nil || after == nil {
+		return x.noNews(d, after)
+	}
+	same := before.Shown == after.Shown && before.Line == after.Line && before.Known == after.Known
+	if same && (!newStatus || after.ReadOwed || e.Side == bridge.TeamsSideLabel) {
 		return x.noNews(d, after)
 	}
 	if e.Side == bridge.TeamsSideLabel {
@@ -139,15 +145,15 @@ func (x *explainer) observed(d *bridge.Decision) string {
 			news = append(news[:0], "was "+lineInWords(before.Line)+" and is "+lineInWords(after.Line)+" now")
 		}
 	}
-	if before.Shown != after.Shown {
+	if newStatus {
 		by := authorInWords(e.Author)
 		if by != "" {
 			by = ", chosen " + by
 		}
-		news = append(news, "shows "+valueInWords(e.Side, after.Shown)+by)
+		news = append(news, "shows "+valueInWords(e.Side, e.Shown)+by)
 	}
 	if len(news) == 0 {
-		news = append(news, "is seen again: "+lineInWords(after.Line)+", "+valueInWords(e.Side, after.Shown))
+		news = append(news, "is "+lineInWords(after.Line)+" and shows "+valueInWords(e.Side, e.Shown))
 	}
 	return fmt.Sprintf("%s: %s %s", source, name, strings.Join(news, ", and "))
 }

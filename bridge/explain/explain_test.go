@@ -317,3 +317,14 @@ func TestMessagesAndContests(t *testing.T) {
 		require.Contains(t, e.Text, part)
 	}
 }
+
+// A read right before a write says what it saw, not what is written because of it.
+func TestAReadSaysWhatItSaw(t *testing.T) {
+	s := newScript(t)
+	s.rules.PBX["main"] = bridge.PBXRules{Statuses: s.rules.PBX["main"].Statuses, Settle: time.Second, Timeout: 10 * time.Second} // says neither versions nor authors
+	s.push("10:10:00", "Busy/InACall")
+	s.at("10:10:01", bridge.EndpointRead{Endpoint: desk, Epoch: s.rec.EndpointEpoch(desk), State: s.state(presence.LineIdle, "Available")})
+	e := Explain(s.input("10:15:00", ""))
+	require.Contains(t, e.Text, "A direct read: phone 1007 on main is in no call and shows “Available”. The bridge sets “In a call” on phone 1007 on main.")
+	require.Contains(t, e.Text, "shows the status “In a call”, since 10:10:01.\n", "nobody learnt that: it was ordered")
+}

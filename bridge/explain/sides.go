@@ -23,7 +23,7 @@ func (x *explainer) side(states []bridge.SideState, i int) Side {
 	if d := x.begun(s.Side, func(o *bridge.SideState) bool { return o.Known == s.Known && o.Shown == s.Shown && o.Line == s.Line }); d != nil {
 		out.Since = d.At
 		since = ", since " + x.stamp(d.At)
-		if d.Event.Kind == bridge.EventObserved && d.Event.Side == s.Side {
+		if d.Event.Kind == bridge.EventObserved && d.Event.Side == s.Side && d.Event.Shown == s.Shown {
 			how = " (learnt by " + sourceInWords(d.Event.Source) + ")"
 		}
 	}
