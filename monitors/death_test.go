@@ -210,3 +210,19 @@ func TestBusyShardThatLosesOne(t *testing.T) {
 		require.LessOrEqual(t, w.info(0).Misses, 1)
 	})
 }
+
+// TestIntakeThatIsBehind takes what has arrived in time two minutes later: that is no fault of the subscription's.
+func TestIntakeThatIsBehind(t *testing.T) {
+	bubble(t, 1, func(t *testing.T, w *world) {
+		watch(w, 10)
+		c := newCrowd(w, 1, 10, 0, func(*rand.Rand) time.Duration { return time.Second })
+		w.m.Told(c.sub, []Push{{ID: id(9), Pair: pairOf(presence.Available)}}, time.Now().Add(-2*time.Minute))
+		c.move(0, false)
+		told, arrived := Push{ID: id(0), Pair: c.shown(0, time.Hour)}, time.Now()
+		w.pass(2 * time.Minute)
+		w.m.Told(c.sub, []Push{told}, arrived)
+		w.pass(2 * time.Minute)
+		require.Equal(t, 1, w.graph.count("create"), "%s", w.logs)
+		require.Zero(t, w.info(0).Misses)
+	})
+}

@@ -151,7 +151,9 @@ func (s *sweeper) told(p Push, at time.Time) (life time.Time) {
 // judge counts the suspects whose time has come.
 func (s *sweeper) judge(now time.Time) {
 	s.mu.Lock()
-	n := slices.IndexFunc(s.suspects, func(x *suspect) bool { return now.Before(x.read.Add(s.m.cfg.PushLatency)) })
+	// What has arrived may wait for its turn, after an outage of the bus or on a machine under load: that is not Graph's doing.
+	patience := s.m.cfg.PushLatency + s.behind
+	n := slices.IndexFunc(s.suspects, func(x *suspect) bool { return now.Before(x.read.Add(patience)) })
 	if n < 0 {
 		n = len(s.suspects)
 	}

@@ -47,6 +47,7 @@ type sweeper struct {
 	suspected map[string][]*suspect    // the same, by member
 	doubtful  map[string]bool          // to be read once more
 	doubtsDue time.Time                // when; not set while nobody is
+	behind    time.Duration            // how long ago what was last told had arrived
 }
 
 // sighting is small, since there is one for each member.
@@ -417,6 +418,7 @@ func (s *sweeper) confirm(shown map[string]presence.Shown, at time.Time) {
 func (s *sweeper) saw(pushes []Push, at time.Time) (life time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.behind = max(0, time.Since(at))
 	for _, p := range pushes {
 		life = later(life, s.told(p, at))
 	}

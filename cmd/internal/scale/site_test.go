@@ -219,7 +219,7 @@ type logs struct {
 
 // Write implements io.Writer.
 func (l *logs) Write(p []byte) (int, error) {
-	if line := string(p); !strings.Contains(line, "level=INFO") {
+	if line := string(p); !strings.Contains(line, "level=INFO") && !strings.Contains(line, "too many writes are waiting") {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		if l.text.Len() < 1<<16 {
