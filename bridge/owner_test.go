@@ -70,7 +70,7 @@ func TestTwoOwnersDoNotFight(t *testing.T) {
 		assert.Equal(t, "Do not disturb", b.status("0"))
 
 		foreign()
-		answer.Store(ptr(error(ErrNotOwner)))
+		answer.Store(&ErrNotOwner)
 		before := asked.Load()
 		puts := b.store.puts
 		acked = b.push("m0", "Busy/InACall")
@@ -82,8 +82,6 @@ func TestTwoOwnersDoNotFight(t *testing.T) {
 		assert.LessOrEqual(t, b.store.puts, puts+1)
 	})
 }
-
-func ptr[T any](v T) *T { return &v }
 
 // A stop lets what is under way be answered and stored, so that the next owner has nothing to wait out; it takes nothing
 // new meanwhile.

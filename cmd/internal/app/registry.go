@@ -56,7 +56,7 @@ func (m *tenureMetrics) Register(c prometheus.Collector) error {
 func (m *tenureMetrics) MustRegister(cs ...prometheus.Collector) {
 	for _, c := range cs {
 		if err := m.Register(c); err != nil {
-			panic(err) // what the interface promises
+			m.shared.reg.MustRegister(c) // which fails again, in the way that the interface promises
 		}
 	}
 }

@@ -39,7 +39,7 @@ func TestReplicas(t *testing.T) {
 func (w *world) busy(t *testing.T, every time.Duration) (stop func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
-	wg.Go(func() { w.traffic(t, ctx, every) })
+	wg.Go(func() { w.traffic(ctx, t, every) })
 	return sync.OnceFunc(func() { cancel(); wg.Wait() })
 }
 

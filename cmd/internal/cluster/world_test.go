@@ -328,7 +328,7 @@ func (w *world) judge(t *testing.T) {
 }
 
 // traffic lets people call until the context ends, and leaves everybody as the last call left them.
-func (w *world) traffic(t *testing.T, ctx context.Context, every time.Duration) {
+func (w *world) traffic(ctx context.Context, t *testing.T, every time.Duration) {
 	t.Helper()
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
