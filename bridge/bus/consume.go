@@ -171,6 +171,7 @@ type consumer struct {
 	average  time.Duration // estimated work of a body, over the last ones
 	known    bool          // there was a body to estimate
 	before   time.Time     // what the owner before had dealt with
+	young    time.Duration // a consumer of less than this age is of a new account; less than MaxBodyAge in tests
 	readTo   time.Time     // everything stored before was handed out; by the server's clock
 	ahead    time.Duration // by how much that clock is ahead of ours
 	gaps     []Gap         // not reported yet
@@ -184,6 +185,7 @@ func newConsumer(b *Bus, account string, estimate func([]byte) time.Duration, ha
 	return &consumer{
 		bus: b, account: account, estimate: estimate, handle: handle,
 		onGap:   func(Gap) {},
+		young:   MaxBodyAge,
 		changed: make(chan struct{}),
 		bodies:  make(map[uint64]*Body),
 	}

@@ -206,6 +206,8 @@ func (c *consumer) begin(info *jetstream.ConsumerInfo, stream *jetstream.StreamI
 		c.readTo = oldest // nothing that was not acknowledged was removed: streams lose their oldest first
 	case !known.IsZero():
 		c.readTo = known
+	case c.bus.server == nil && stream.TimeStamp.Sub(info.Created) < c.young:
+		c.readTo = oldest // nobody owned the account before there was a consumer, and what came since is not that old
 	default:
 		c.gapLocked(GapUnknown)
 		c.readTo = c.serverTime(time.Now())

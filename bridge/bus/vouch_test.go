@@ -59,9 +59,11 @@ func TestTakeOverVouches(t *testing.T) {
 	gaps := gapsOf("contoso", ReadTo(time.Now().Add(-2*MaxBodyAge)))
 	require.Len(t, gaps, 1)
 	require.Equal(t, GapExpired, gaps[0].Reason, "longer ago than bodies live")
-	gaps = gapsOf("contoso")
+	require.Empty(t, gapsOf("contoso"), "the account is too new to have lost anything")
+	gaps = gapsOf("contoso", func(c *consumer) { c.young = 0 })
 	require.Len(t, gaps, 1)
 	require.Equal(t, GapUnknown, gaps[0].Reason)
+	require.Empty(t, gapsOf("tailspin"), "one that nobody owned before")
 }
 
 // TestStandbyVouchesForNothing: a pull that brings nothing to a replica without the pin says nothing.
