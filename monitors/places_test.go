@@ -205,7 +205,10 @@ func TestOwnSecretOfTheConfiguration(t *testing.T) {
 	bubble(t, 2, func(t *testing.T, w *world) {
 		own := Own{Secret: w.secret("secret-own-1")}
 		var fails error
-		w.cfg.Own = map[string]func() (Own, error){upn(0): func() (Own, error) { return own, fails }}
+		w.cfg.Own = map[string]func() (Own, error){upn(0): func() (o Own, err error) {
+			w.graph.with(func() { o, err = own, fails })
+			return o, err
+		}}
 		w.start()
 		w.m.SetMembers(people(0, 700))
 		w.authorize(0)
@@ -218,18 +221,19 @@ func TestOwnSecretOfTheConfiguration(t *testing.T) {
 		require.ErrorIs(t, err, ErrSecretConfigured)
 
 		// A wrong one is this monitor's trouble alone, and the remedy says whose file.
-		own.Secret = "secret-not-known"
+		w.graph.with(func() { own.Secret = "secret-not-known" })
 		require.NoError(t, w.m.Retry(upn(0)))
 		w.pass(time.Second)
 		require.Equal(t, "client_secret_wrong", w.info(0).Code)
 		require.Contains(t, w.info(0).Text, "monitor's own")
 		require.Contains(t, w.info(0).Remedy, "accounts[].monitors[].client_secret_file")
 		require.Equal(t, StateAuthorized, w.info(1).State)
-		own.Secret = w.secret("secret-own-2")
+		next := w.secret("secret-own-2")
+		w.graph.with(func() { own.Secret = next })
 		w.pass(20 * time.Minute)
 		require.Equal(t, StateAuthorized, w.info(0).State, "the file was put right")
 
-		fails = errors.New("no such file")
+		w.graph.with(func() { fails = errors.New("no such file") })
 		require.NoError(t, w.m.Retry(upn(0)))
 		w.pass(time.Second)
 		require.Equal(t, "credential_unreadable", w.info(0).Code)
