@@ -19,6 +19,8 @@
 // cmd/internal/verify checks an installation, cmd/internal/setup prints what Entra needs, and cmd/internal/bench
 // measures the targets. bridge/explore exhausts small worlds around bridge.Step, and
 // bridge/replay runs recorded days through two policies with it.
+// bridge/explain says why somebody looks as they do, and bridge/scenario holds the behaviour that people feel as stories,
+// which tests play.
 //
 // Read bridge/record.go and bridge/step.go first: everything else serves them.
 package main
