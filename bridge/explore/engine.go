@@ -3,7 +3,6 @@ package explore
 import (
 	"fmt"
 	"reflect"
-	"strings"
 	"time"
 
 	"presencebridge/bridge"
@@ -402,59 +401,6 @@ func (e *engine) effect(eff bridge.Effect) (effect, bool) {
 		return effect{kind: efReadEndpoint, ep: uint8(i)}, true
 	}
 	return effect{}, false
-}
-
-// describe puts a record into few words, for a story.
-func (e *engine) describe(id recID) string {
-	r := &e.recs[id].rec
-	t := &r.Teams
-	var b strings.Builder
-	fmt.Fprintf(&b, "Teams shows %s", t.Shown)
-	switch t.OrganicState {
-	case bridge.OrganicSeen:
-		fmt.Fprintf(&b, ", own %s", t.Organic)
-	case bridge.OrganicHidden:
-		b.WriteString(", own hidden")
-	case bridge.OrganicUnknown:
-		b.WriteString(", own unknown")
-	}
-	if a := t.Assertion; a != nil {
-		fmt.Fprintf(&b, ", ours %s %s", a.Value, a.Phase)
-	}
-	if w := t.Write; w != nil {
-		fmt.Fprintf(&b, ", %s under way (waited out: %t)", w.Kind, w.Waiting)
-	}
-	for _, w := range t.Withdrawn {
-		fmt.Fprintf(&b, ", withdrew %s (answered: %t)", w.Value, w.Answered)
-	}
-	for _, f := range []struct {
-		on   bool
-		text string
-	}{
-		{t.Purge, "purge"}, {t.ReadOwed, "read owed"}, {!t.Timers.Settle.IsZero(), "fence"},
-		{!t.Woken.IsZero(), "woken " + t.Woken.String()}, {t.WokenOwed, "woken owed"}, {t.WokenWatch, "woken watch"},
-	} {
-		if f.on {
-			b.WriteString(", " + f.text)
-		}
-	}
-	for i := range r.Endpoints {
-		ep := &r.Endpoints[i]
-		fmt.Fprintf(&b, "; phone %s: seen %t, line %s, own %s (version %d)", ep.ID.User, ep.Seen, ep.Line, ep.Status, ep.Version)
-		if a := ep.Assertion; a != nil {
-			fmt.Fprintf(&b, ", ours %s %s, previous %s", a.Value, a.Phase, a.Previous)
-		}
-		if w := ep.Write; w != nil {
-			fmt.Fprintf(&b, ", write of %q under way (waited out: %t)", w.Status, w.Waiting)
-		}
-		if o := ep.Override; o != nil {
-			fmt.Fprintf(&b, ", override of %s (to be confirmed: %t)", o.Of, o.Pending)
-		}
-		if ep.ReadOwed {
-			b.WriteString(", read owed")
-		}
-	}
-	return b.String()
 }
 
 // blankTeams is Teams' side of a record that says nothing.

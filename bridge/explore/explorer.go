@@ -364,17 +364,3 @@ func (x *explorer) tell(from uint32, via int) string {
 	})
 	return text
 }
-
-func (x *explorer) opening(s *state) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "the bridge meets the member: client %s", x.w.pairs[s.clients[0]])
-	if s.preferred != noPair {
-		fmt.Fprintf(&b, ", preferred presence %s", x.w.pairs[s.preferred])
-	}
-	if s.session != noPair {
-		fmt.Fprintf(&b, ", our session of a former life %s", x.w.pairs[s.session])
-	}
-	fmt.Fprintf(&b, "; phone: line %s, status %q (by %d); of two Teams sessions of the same rank ours shows: %t",
-		x.w.lines[s.ep[0].is.line], x.w.statuses[s.ep[0].is.status], s.ep[0].is.by, s.tieOurs)
-	return b.String()
-}

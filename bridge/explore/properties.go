@@ -132,7 +132,7 @@ func (x *explorer) agreeInTeams(s *state, fail func(format string, args ...any))
 	case want == noPair && s.former && !s.hides(): // nobody has seen it, and it ends by itself
 	case want == noPair && s.former && s.excluded: // nobody knows whose it is
 	case want == noPair:
-		fail("agreement: at rest nothing on the PBX asks for it, but our session in Teams shows %s", w.pairs[s.session])
+		fail("agreement: at rest nothing that shows on the PBX asks for it, but our session in Teams shows %s", w.pairs[s.session])
 	case s.session == want || organic == want || outranks || s.awake():
 	default:
 		fail("agreement: at rest the PBX asks for %s, the person's own is %s, but our session in Teams shows %s",

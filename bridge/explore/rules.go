@@ -19,7 +19,7 @@ func Rules() []Rule {
 		rule("R5 woken", "what our session wakes counts as a choice", off(bridge.RuleWoken), peaceful(trusted)),
 		rule("R6 write ahead", "an error is taken for a write that did not land", off(bridge.RuleWriteAhead), faulty()),
 		rule("R7 fence", "a read right after an answer is believed", off(bridge.RuleFence), faulty()),
-		rule("R8 read before write", "a status is written over without a look, or a version", off(bridge.RuleReadFirst), peaceful(trusted)),
+		rule("R8 read before write", "a status is written over without a look, or a version", off(bridge.RuleReadFirst), twoHands(), peaceful(trusted)),
 		rule("R9 rank", "a first assertion writes over any choice", off(bridge.RuleRank), peaceful(trusted)),
 		rule("R14 confirm", "everything is believed at once", off(bridge.RuleConfirm), peaceful(trusted)),
 		rule("R15 answered, then read", "a value that we withdrew is believed like any other", off(bridge.RuleAnsweredRead), peaceful(trusted)),
@@ -42,6 +42,13 @@ func peaceful(s sort) World {
 		Name: s.String() + ", no faults", sort: s, starts: starts(s), people: 2, endpoints: 1, clientSessions: 1,
 		clients: []pair{available, inCall, offline}, lines: []line{idle, talking}, picks: []status{stAvailable, stDND},
 	}
+}
+
+// twoHands is a world in which a person picks on the phone while they are called in Teams.
+func twoHands() World {
+	w := peaceful(trusted)
+	w.Name, w.starts, w.clients, w.picks, w.lines = "a pick and a Teams call", w.starts[:1], []pair{available, inCall}, []status{stDND}, []line{idle}
+	return w
 }
 
 func faulty() World {

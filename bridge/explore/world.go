@@ -202,7 +202,7 @@ func (t *turn) overwrite(i int, wr pbxWrite, late bool) bool {
 		return true
 	}
 	own := t.x.e.recs[t.s.rec].eps[i].own
-	if wr.ver == 0 && p.is.status == p.chosen && own != p.chosen {
+	if wr.ver == 0 && t.x.world.sort != trusted && p.is.status == p.chosen && own != p.chosen {
 		t.say("a choice that nobody has seen yet is written over, which such a PBX cannot prevent")
 		p.chosen, p.untold = own, false
 		t.remember()
@@ -252,6 +252,10 @@ func (x *explorer) traceless(s *state, i int, st status) bool {
 // step hands the engine an event, and puts its requests on their way.
 func (t *turn) step(ev event) {
 	s := &t.s
+	was := ""
+	if t.x.telling {
+		was = t.x.e.describe(s.rec)
+	}
 	r := t.x.e.step(s.rec, ev)
 	before := &t.x.e.recs[s.rec]
 	s.rec = r.next
@@ -277,7 +281,9 @@ func (t *turn) step(ev event) {
 	}
 	t.learn(before)
 	if t.x.telling {
-		t.say("the bridge: %s", t.x.e.describe(s.rec))
+		if now := t.x.e.describe(s.rec); now != was {
+			t.say("the bridge now knows: %s", now)
+		}
 	}
 }
 
