@@ -112,7 +112,7 @@ func special(base World, large bool) []World {
 			if r == inTeams && base.sort != trusted && !large {
 				continue // the fight is the same
 			}
-			add(r.String(), 0, 1, func(w *World) {
+			add(r.String(), 0, 0, func(w *World) {
 				w.rival, w.clients, w.picks, w.faultCount, w.bound = r, []pair{available, inCall}, []status{stDND}, 1, 8
 				w.starts = []start{{client: inCall, status: stAvailable, line: idle}, {client: available, status: stDND, line: idle}}
 			})
