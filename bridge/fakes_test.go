@@ -210,7 +210,9 @@ func (m *memTeams) write(what, member string, p presence.Pair) error {
 	if m.err != nil {
 		return m.err
 	}
-	m.ours[member] = p
+	if m.ours[member] = p; p.IsZero() {
+		delete(m.ours, member)
+	}
 	return nil
 }
 

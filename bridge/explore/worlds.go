@@ -57,6 +57,10 @@ func special(base World, large bool) []World {
 		w.clients, w.preferences = []pair{available, offline}, []pair{noPair, dnd}
 		w.starts = []start{{client: offline, status: stAvailable, line: idle}, {client: available, status: stAvailable, line: talking}}
 	})
+	add("two causes on either side", second, 3, func(w *World) {
+		w.clients, w.samePicks = []pair{available, inCall, dnd}, w.sort == trusted
+		w.starts = []start{{client: inCall, status: stAvailable, line: talking}, {client: available, status: stDND, line: talking}}
+	})
 	add("calls of somebody who is offline", 2, 4, func(w *World) {
 		w.clients, w.picks = []pair{available, offline}, nil
 		w.starts = starts(w.sort)[3:4]
