@@ -83,7 +83,8 @@ func (t *tokens) when(ctx context.Context, good func() bool) (string, error) {
 	case refused != nil && wait:
 		return "", refused // who asks again and again gets locked out
 	}
-	value, life, enterprise, err := t.fetch(ctx)
+	// A fetch ends the token before, and with it the WebSocket whose end may be the end of ctx: it is not given up halfway.
+	value, life, enterprise, err := t.fetch(context.WithoutCancel(ctx))
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if err != nil {
