@@ -216,7 +216,7 @@ func (c *Client) fetchState(ctx context.Context, l *flow, p person) (pbx.State, 
 		if missing[i] {
 			continue
 		}
-		if _, err := e.fold(event, notices[i].contentType, notices[i].body); err != nil {
+		if _, err := e.fold(event, notices[i].body); err != nil {
 			c.metrics.bad(event)
 			return pbx.State{}, &pbx.Error{Kind: pbx.Unanswered, Op: "read", Err: err}
 		}

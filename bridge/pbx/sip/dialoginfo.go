@@ -81,6 +81,7 @@ func rendersNothing(local *element) bool {
 // calls follows the documents of one subscription, or of one resource of a list.
 type calls struct {
 	known   bool // a full document came
+	synced  bool // one came in the present dialog, whose versions begin anew
 	version uint64
 	dialogs map[string]dialog
 }
@@ -88,14 +89,14 @@ type calls struct {
 // fold takes a document in. A gap means that something was missed: a full one must be asked for (RFC 4235 section 4.3).
 func (c *calls) fold(info dialogInfo) (gap bool) {
 	switch {
-	case info.full && (!c.known || info.version >= c.version):
+	case info.full && (!c.synced || info.version >= c.version):
 		c.dialogs = map[string]dialog{}
-	case info.full, c.known && info.version <= c.version:
+	case info.full, c.synced && info.version <= c.version:
 		return false // older than what is known
-	case !c.known, info.version != c.version+1:
+	case !c.synced, info.version != c.version+1:
 		return true
 	}
-	c.known, c.version = true, info.version
+	c.known, c.synced, c.version = true, true, info.version
 	for i, d := range info.dialogs {
 		if d.id == "" {
 			d.id = "#" + strconv.Itoa(i)

@@ -18,7 +18,7 @@ type endpoint struct {
 
 // fold takes a document in, whatever it is about. An empty one says that the PBX knows nothing: what was known before
 // is no longer true. gap asks for a full document.
-func (e *endpoint) fold(event, contentType string, body []byte) (gap bool, err error) {
+func (e *endpoint) fold(event string, body []byte) (gap bool, err error) {
 	empty := len(strings.TrimSpace(string(body))) == 0
 	if event == eventPresence {
 		if empty {

@@ -294,10 +294,8 @@ func (o *oneConn) Accept() (net.Conn, error) {
 	default:
 		o.ready() // the first one is known by now
 	}
-	select {
-	case <-o.closed:
-		return nil, net.ErrClosed
-	}
+	<-o.closed
+	return nil, net.ErrClosed
 }
 
 // Close implements net.Listener. It closes the connection too.

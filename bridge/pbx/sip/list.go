@@ -56,7 +56,7 @@ func (c *Client) fetchList(ctx context.Context, l *flow, others []person) ([]pbx
 	for _, event := range eventNames() {
 		n, err := l.fetchOf(ctx, event, aor, true)
 		if lacks(err) {
-			if lacking++; lacking < len(eventNames()) {
+			if lacking++; lacking < 2 {
 				l.setWithout(event)
 				continue
 			}
@@ -79,7 +79,7 @@ func (c *Client) fetchList(ctx context.Context, l *flow, others []person) ([]pbx
 				order = append(order, e)
 			}
 			e.hasDialog = !l.without(eventDialog)
-			if _, err := e.fold(event, r.contentType, r.body); err != nil {
+			if _, err := e.fold(event, r.body); err != nil {
 				c.metrics.bad(event)
 			}
 		}

@@ -34,7 +34,7 @@ func (s *session) noticed(t *tracked, n notice) {
 }
 
 func (s *session) foldOne(t *tracked, n notice) {
-	gap, err := t.of.fold(t.event, n.contentType, n.body)
+	gap, err := t.of.fold(t.event, n.body)
 	switch {
 	case err != nil:
 		s.unreadable(t, err)
@@ -138,7 +138,7 @@ func (s *session) foldResource(t *tracked, w *watched, r resource) {
 	if r.terminated {
 		w.forget(t.event)
 	} else if r.instance {
-		gap, err := w.fold(t.event, r.contentType, r.body)
+		gap, err := w.fold(t.event, r.body)
 		if err != nil {
 			s.unreadable(t, err)
 			w.forget(t.event)

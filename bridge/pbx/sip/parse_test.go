@@ -121,7 +121,7 @@ func TestLineFromBoth(t *testing.T) {
 	view := func(open, closed, onPhone bool) presenceView {
 		return presenceView{open: open, closed: closed, onPhone: onPhone}
 	}
-	idle := calls{known: true}
+	idle := calls{known: true, synced: true}
 	talking := calls{known: true, dialogs: map[string]dialog{"a": {state: "confirmed"}}}
 	for _, c := range []struct {
 		calls     calls

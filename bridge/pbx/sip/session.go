@@ -5,7 +5,6 @@ import (
 	"errors"
 	"math/rand/v2"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -34,7 +33,6 @@ type session struct {
 	limit *rate.Limiter
 	slots chan struct{}
 	work  sync.WaitGroup
-	pings atomic.Int64
 
 	mu        sync.Mutex
 	endpoints map[string]*watched // by id
@@ -340,10 +338,11 @@ func (s *session) send(ctx context.Context, t *tracked) {
 	}
 }
 
-// restart forgets what only makes sense within one dialog: versions begin anew (RFC 4235 section 4.1).
+// restart forgets what only makes sense within one dialog: versions begin anew (RFC 4235 section 4.1). What is known of
+// the calls stands until the first notification.
 func (w *watched) restart(event string) {
 	if event == eventDialog {
-		w.calls.version, w.calls.known = 0, false
+		w.calls.synced = false
 	}
 }
 

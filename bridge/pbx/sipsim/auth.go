@@ -32,7 +32,7 @@ func (s *Sim) admitted(req *sip.Request, tx sip.ServerTransaction) bool {
 	s.mu.Unlock()
 	res := sip.NewResponseFromRequest(req, sip.StatusUnauthorized, "Unauthorized", nil)
 	for _, a := range algorithms {
-		v := fmt.Sprintf(`Digest realm="%s", nonce="%s", algorithm=%s, qop="auth"`, s.cfg.Domain, nonce, a)
+		v := fmt.Sprintf(`Digest realm=%q, nonce=%q, algorithm=%s, qop="auth"`, s.cfg.Domain, nonce, a)
 		if stale {
 			v += ", stale=true"
 		}

@@ -15,7 +15,7 @@ const maxBody = 64 << 10
 
 // serveControl serves the API by which people are moved from outside (see the package comment).
 func (s *Sim) serveControl() error {
-	l, err := net.Listen("tcp", s.cfg.Control)
+	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", s.cfg.Control)
 	if err != nil {
 		return fmt.Errorf("sipsim: control: %w", err)
 	}

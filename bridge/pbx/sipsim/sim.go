@@ -128,13 +128,14 @@ func (s *Sim) up() error {
 // listen takes one port for both, as SIP servers do.
 func listen(addr string) (net.Listener, net.PacketConn, error) {
 	var err error
+	var listening net.ListenConfig
 	for range 20 {
 		var tcp net.Listener
-		if tcp, err = net.Listen("tcp", addr); err != nil {
+		if tcp, err = listening.Listen(context.Background(), "tcp", addr); err != nil {
 			return nil, nil, fmt.Errorf("sipsim: %w", err)
 		}
 		var udp net.PacketConn
-		if udp, err = net.ListenPacket("udp", tcp.Addr().String()); err == nil {
+		if udp, err = listening.ListenPacket(context.Background(), "udp", tcp.Addr().String()); err == nil {
 			return tcp, udp, nil
 		}
 		_ = tcp.Close() // the UDP port is somebody else's

@@ -247,10 +247,8 @@ func (s *Sim) listBody(sub *subscription, about *person) (kind, body string) {
 	var list, parts strings.Builder
 	for i, user := range who {
 		p := s.people[user]
-		kind, doc := "application/pidf+xml", ""
-		if sub.event == packagePresence {
-			doc = s.presenceBody(p)
-		} else {
+		kind, doc := "application/pidf+xml", s.presenceBody(p)
+		if sub.event == packageDialog {
 			kind, doc = "application/dialog-info+xml", s.dialogBody(p, sub.version, nil)
 		}
 		fmt.Fprintf(&list, `<resource uri="%s"><name>%s</name><instance id="i%d" state="active" cid="d%d@sipsim"/></resource>`, esc(s.aor(p)), esc(p.DisplayName), i, i)

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -87,7 +88,7 @@ func Start(t testing.TB, o Options) *Server {
 // folder is one in memory where there is one: SQLite gives a lock up after half a second, which a busy disk can take.
 func folder(t testing.TB) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "kamailio")
+	dir, err := os.MkdirTemp("/dev/shm", "kamailio") //nolint:usetesting // in memory
 	if err != nil {
 		return t.TempDir()
 	}
@@ -108,17 +109,22 @@ func Missing(t testing.TB, program string) {
 // freePort is a port that is free for UDP and TCP.
 func freePort(t testing.TB) int {
 	t.Helper()
+	var listening net.ListenConfig
 	for range 50 {
-		tcp, err := net.Listen("tcp", "127.0.0.1:0")
+		tcp, err := listening.Listen(t.Context(), "tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
-		port := tcp.Addr().(*net.TCPAddr).Port
-		udp, err := net.ListenPacket("udp", tcp.Addr().String())
+		_, port, err := net.SplitHostPort(tcp.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		udp, err := listening.ListenPacket(t.Context(), "udp", tcp.Addr().String())
 		_ = tcp.Close()
 		if err == nil {
 			_ = udp.Close()
-			return port
+			n, _ := strconv.Atoi(port) // as the system says it
+			return n
 		}
 	}
 	t.Fatal("no port is free")
@@ -147,7 +153,7 @@ func (s *Server) database() {
 			Username, Domain, strings.ReplaceAll(s.services(), "'", "''"), Username, Domain)
 	}
 	_ = os.Remove(s.path("kamailio.db"))
-	cmd := exec.Command("sqlite3", s.path("kamailio.db"))
+	cmd := exec.Command("sqlite3", s.path("kamailio.db")) //nolint:gosec,noctx // a folder of the test's own
 	cmd.Stdin = &schema
 	if out, err := cmd.CombinedOutput(); err != nil {
 		s.t.Fatalf("make the database: %v: %s", err, out)
@@ -193,7 +199,7 @@ func (s *Server) Run() {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	cmd := exec.Command("kamailio", "-DD", "-E", "-f", s.path("kamailio.cfg"), "-m", fmt.Sprint(memory), "-M", "8", "-Y", s.dir, "-w", s.dir)
+	cmd := exec.Command("kamailio", "-DD", "-E", "-f", s.path("kamailio.cfg"), "-m", fmt.Sprint(memory), "-M", "8", "-Y", s.dir, "-w", s.dir) //nolint:gosec,noctx // it ends with the test
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {

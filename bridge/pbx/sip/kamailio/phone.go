@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"net"
 	"regexp"
@@ -128,7 +127,7 @@ func (p *Phone) Shown() (string, error) {
 	}
 }
 
-func (p *Phone) fetch(ctx context.Context, conn *net.UDPConn) (string, error) {
+func (p *Phone) fetch(ctx context.Context, conn net.Conn) (string, error) {
 	if err := p.send(conn, "SUBSCRIBE", []header{{"Event", "presence"}, {"Expires", "0"}}, "", ""); err != nil {
 		return "", err
 	}
@@ -156,15 +155,15 @@ func (p *Phone) fetch(ctx context.Context, conn *net.UDPConn) (string, error) {
 	return "", ctx.Err()
 }
 
-func (p *Phone) dial(ctx context.Context) (*net.UDPConn, error) {
+func (p *Phone) dial(ctx context.Context) (net.Conn, error) {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "udp", fmt.Sprintf("127.0.0.1:%d", p.s.phones))
 	if err != nil {
 		return nil, err
 	}
-	return conn.(*net.UDPConn), nil
+	return conn, nil
 }
 
-func (p *Phone) send(conn *net.UDPConn, method string, head []header, contentType, body string) error {
+func (p *Phone) send(conn net.Conn, method string, head []header, contentType, body string) error {
 	local := conn.LocalAddr().String()
 	to := p.AOR()
 	var b strings.Builder
@@ -204,7 +203,7 @@ func (p *Phone) once(ctx context.Context, method string, head []header, contentT
 	}
 	defer func() { _ = conn.Close() }()
 	if err := p.send(conn, method, head, contentType, body); err != nil {
-		time.Sleep(10 * time.Millisecond) // nobody listens yet
+		pause(ctx) // nobody listens yet
 		return 0, "", err
 	}
 	_ = conn.SetReadDeadline(time.Now().Add(wait))
@@ -212,9 +211,7 @@ func (p *Phone) once(ctx context.Context, method string, head []header, contentT
 	for {
 		n, err := conn.Read(buf)
 		if err != nil {
-			if !errors.Is(err, context.DeadlineExceeded) {
-				time.Sleep(10 * time.Millisecond)
-			}
+			pause(ctx)
 			return 0, "", err
 		}
 		msg := string(buf[:n])
@@ -226,6 +223,16 @@ func (p *Phone) once(ctx context.Context, method string, head []header, contentT
 		if err == nil && code >= 200 {
 			return code, msg, nil
 		}
+	}
+}
+
+// pause lets a moment pass before the next try.
+func pause(ctx context.Context) {
+	t := time.NewTimer(10 * time.Millisecond)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
 	}
 }
 

@@ -3,6 +3,7 @@ package kamailio
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -54,12 +55,17 @@ type Proxy struct {
 // Proxy starts a proxy before the server.
 func (s *Server) Proxy(t testing.TB) *Proxy {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, _ := strconv.Atoi(port) // as the system says it
 	p := &Proxy{
-		Port: l.Addr().(*net.TCPAddr).Port, to: fmt.Sprintf("127.0.0.1:%d", s.Port), listener: l, conns: map[net.Conn]bool{},
+		Port: n, to: fmt.Sprintf("127.0.0.1:%d", s.Port), listener: l, conns: map[net.Conn]bool{},
 		judge: func(Message) Verdict { return Verdict{} },
 	}
 	p.work.Go(p.accept)
@@ -118,7 +124,7 @@ func (p *Proxy) accept() {
 		if err != nil {
 			return
 		}
-		server, err := net.Dial("tcp", p.to)
+		server, err := (&net.Dialer{}).DialContext(context.Background(), "tcp", p.to)
 		if err != nil || !p.add(client, server) {
 			_ = client.Close()
 			if server != nil {
@@ -192,7 +198,7 @@ func (p *Proxy) pump(from, to net.Conn, toServer bool) {
 func (p *Proxy) later(d time.Duration, do func()) {
 	p.pending.Add(1)
 	p.work.Go(func() {
-		time.Sleep(d)
+		<-time.After(d)
 		do()
 		p.pending.Add(-1)
 	})
