@@ -96,14 +96,8 @@ type Change struct {
 // number of members that are done and what changed for the last of them. It returns when every member is done or
 // ctx ends.
 func (e *Engine) Resync(ctx context.Context, ids []string, progress func(done int, changes []Change)) error {
-	if len(ids) > 1 {
-		if err := e.RefreshPBX(ctx); err != nil {
-			e.log.Warn("resync goes on without a pbx that could not be read", "error", err)
-		}
-	}
 	ids = slices.Clone(ids)
-	before := make(map[string]View, len(ids))
-	waits := make([]chan struct{}, len(ids))
+	before := make(map[string]View, len(ids)) // before anything is read: a listing changes members too
 	for i, id := range ids {
 		v, ok := e.Find(id)
 		if !ok {
@@ -111,7 +105,15 @@ func (e *Engine) Resync(ctx context.Context, ids []string, progress func(done in
 		}
 		before[v.Member.ID] = v
 		ids[i] = v.Member.ID
-		waits[i] = e.settledAfter(ctx, v.Member.ID, ReadAgain{Teams: true, PBX: true, Anew: true})
+	}
+	if len(ids) > 1 {
+		if err := e.RefreshPBX(ctx); err != nil {
+			e.log.Warn("resync goes on without a pbx that could not be read", "error", err)
+		}
+	}
+	waits := make([]chan struct{}, len(ids))
+	for i, id := range ids {
+		waits[i] = e.settledAfter(ctx, id, ReadAgain{Teams: true, PBX: true, Anew: true})
 	}
 	for i, id := range ids {
 		select {
