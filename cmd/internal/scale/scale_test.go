@@ -188,13 +188,15 @@ func (s *site) watchPhones(ids []string, began time.Time) func() time.Duration {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		ticker := time.NewTicker(20 * time.Millisecond)
+		defer ticker.Stop()
 		for _, id := range ids {
 			for time.Since(began) < s.size.patience {
 				if p, err := s.pbx.Presence(phones[id]); err == nil && p.Status == "In a call" {
 					took.Store(int64(time.Since(began)))
 					break
 				}
-				time.Sleep(20 * time.Millisecond)
+				<-ticker.C
 			}
 		}
 	}()
