@@ -38,19 +38,6 @@ modparam("tls", "certificate", "{{.Dir}}/cert.pem")
 loadmodule "presence.so"
 loadmodule "presence_xml.so"
 {{if .Dialog}}loadmodule "presence_dialoginfo.so"
-{{end}}{{if .List}}loadmodule "pua.so"
-loadmodule "rls.so"
-modparam("pua", "db_url", "sqlite:///{{.Dir}}/kamailio.db")
-modparam("pua", "outbound_proxy", "sip:127.0.0.1:{{.Phones}}")
-modparam("rls", "db_url", "sqlite:///{{.Dir}}/kamailio.db")
-modparam("rls", "xcap_db_url", "sqlite:///{{.Dir}}/kamailio.db")
-modparam("rls", "integrated_xcap_server", 1)
-modparam("rls", "to_presence_code", 5)
-modparam("rls", "server_address", "sip:rls@127.0.0.1:{{.Phones}}")
-modparam("rls", "waitn_time", 5)
-modparam("rls", "rls_event", "dialog")
-modparam("rls", "rls_event", "presence")
-modparam("presence", "notifier_processes", 0)
 {{end}}modparam("jsonrpcs", "transport", 4)
 modparam("jsonrpcs", "dgram_socket", "{{.Dir}}/rpc")
 modparam("htable", "htable", "set=>size=4;")
@@ -94,21 +81,13 @@ request_route {
     fix_nated_contact();
   }
   if (is_method("OPTIONS")) { sl_send_reply("200", "OK"); exit; }
-{{if .List}}  if (is_method("NOTIFY") && $Rp == {{.Phones}}) {
-    if (rls_handle_notify() == 1) { exit; }
-    sl_send_reply("200", "OK"); exit;
-  }
-{{end}}  if (is_method("PUBLISH")) {
+  if (is_method("PUBLISH")) {
     if (!t_newtran()) { sl_reply_error(); exit; }
     handle_publish(); t_release(); exit;
   }
   if (is_method("SUBSCRIBE")) {
     if (!t_newtran()) { sl_reply_error(); exit; }
-{{if .List}}    if ($Rp != {{.Phones}}) {
-      $var(ret) = rls_handle_subscribe();
-      if ($var(ret) != 5) { t_release(); exit; }
-    }
-{{end}}    handle_subscribe(); t_release(); exit;
+    handle_subscribe(); t_release(); exit;
   }
   sl_send_reply("405", "Method Not Allowed");
 }

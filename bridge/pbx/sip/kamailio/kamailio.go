@@ -14,7 +14,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -38,8 +37,6 @@ type Options struct {
 	TLS bool
 	// NoDialog leaves the dialog package out: subscriptions to it are answered with 489.
 	NoDialog bool
-	// List adds a resource list server for the list sip:everybody@Domain with these user parts.
-	List []string
 	// Memory in MiB. Default 64.
 	Memory int
 	// MinExpires of subscriptions; shorter ones are answered with 423. Default none.
@@ -136,11 +133,7 @@ func (s *Server) path(name string) string { return filepath.Join(s.dir, name) }
 // database makes an empty one.
 func (s *Server) database() {
 	var schema bytes.Buffer
-	names := []string{"standard", "presence"}
-	if s.o.List != nil {
-		names = append(names, "rls")
-	}
-	for _, name := range names {
+	for _, name := range []string{"standard", "presence"} {
 		sql, err := os.ReadFile("/usr/share/kamailio/db_sqlite/" + name + "-create.sql")
 		if err != nil {
 			s.t.Fatal(err)
@@ -148,10 +141,6 @@ func (s *Server) database() {
 		schema.Write(sql)
 	}
 	schema.WriteString("PRAGMA journal_mode=WAL;\n")
-	if s.o.List != nil {
-		fmt.Fprintf(&schema, "INSERT INTO xcap (username,domain,doc,doc_type,etag,source,doc_uri,port) VALUES ('%s','%s','%s',4,'1',0,'/rls-services/users/sip:%s@%s/index',0);\n",
-			Username, Domain, strings.ReplaceAll(s.services(), "'", "''"), Username, Domain)
-	}
 	_ = os.Remove(s.path("kamailio.db"))
 	cmd := exec.Command("sqlite3", s.path("kamailio.db")) //nolint:gosec,noctx // a folder of the test's own
 	cmd.Stdin = &schema
@@ -160,25 +149,10 @@ func (s *Server) database() {
 	}
 }
 
-// services is the document that names the list and who is on it (RFC 4826 section 4).
-func (s *Server) services() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, `<?xml version="1.0" encoding="UTF-8"?><rls-services xmlns="urn:ietf:params:xml:ns:rls-services" xmlns:rl="urn:ietf:params:xml:ns:resource-lists"><service uri="%s"><list name="all">`, s.ListURI())
-	for _, u := range s.o.List {
-		fmt.Fprintf(&b, `<rl:entry uri="sip:%s@%s"/>`, u, Domain)
-	}
-	b.WriteString(`</list><packages><package>presence</package><package>dialog</package></packages></service></rls-services>`)
-	return b.String()
-}
-
-// ListURI is the address of the resource list.
-func (s *Server) ListURI() string { return "sip:everybody@" + Domain }
-
 func (s *Server) configure() {
 	var b bytes.Buffer
 	err := template.Must(template.New("").Parse(configuration)).Execute(&b, map[string]any{
-		"Port": s.Port, "Phones": s.phones, "TLSPort": s.TLSPort, "Dir": s.dir, "Dialog": !s.o.NoDialog, "List": s.o.List != nil,
-		"Domain": Domain, "Password": Password, "MinExpires": s.o.MinExpires, "Max": max(3600, s.o.MinExpires),
+		"Port": s.Port, "Phones": s.phones, "TLSPort": s.TLSPort, "Dir": s.dir, "Dialog": !s.o.NoDialog, "Domain": Domain, "Password": Password, "MinExpires": s.o.MinExpires, "Max": max(3600, s.o.MinExpires),
 	})
 	if err == nil {
 		err = os.WriteFile(s.path("kamailio.cfg"), b.Bytes(), 0o600)
