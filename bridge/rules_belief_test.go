@@ -272,3 +272,26 @@ func TestARecordIsStoredWhole(t *testing.T) {
 	assert.Equal(t, string(mustJSON(&w.rec)), string(mustJSON(&got)))
 	assert.Less(t, len(mustJSON(&w.rec)), 2000, "bytes a member")
 }
+
+// R10 for a change of value: whoever began a Teams call while our session showed the same sent no notification.
+func TestR10AChangeOfValueIsReadAfterwards(t *testing.T) {
+	w := known(t, plainPBX)
+	w.pick(statusDND)
+	w.drain()
+	w.advance(6 * time.Second)
+	w.setLine(presence.LineInCall) // our session becomes a call, and the person's own call shows the same
+	w.drain()
+	w.advance(6 * time.Second)
+	w.drain()
+	require.Equal(t, inACall, w.session)
+	w.setClient(presenting)
+	w.drain()
+	w.setClient(inACall)
+	w.drain()
+	w.setLine(presence.LineIdle)
+	w.drain()
+	assert.True(t, w.rec.Teams.Assertion == nil || !w.rec.Teams.Assertion.Before.IsZero() || w.rec.Teams.Shown == w.shown() || w.rec.Teams.ReadOwed)
+	w.advance(6 * time.Second)
+	w.drain()
+	assert.Equal(t, w.shown(), w.rec.Teams.Shown)
+}

@@ -25,8 +25,8 @@
 //
 // # What is left out
 //
-// More than two sessions of the person's own, more than a handful of states on each side, messages, the write budget
-// (grants), refused writes, a PBX that is restored from a backup, a periodic reading that takes its time, a late write that
+// See DESIGN.md. More than two sessions of the person's own, more than a handful of states on each side, the write budget
+// (grants), preferred presences that we set, a PBX that is restored from a backup, a periodic reading that takes its time, a late write that
 // shows later still, a session of a former life that is set after the bridge began, and a change of policy. A person's pick that equals what
 // shows, or what a write of ours is about to show, leaves no trace on a PBX without versions and authors, and is not a
 // choice there.

@@ -62,6 +62,7 @@ func faulty() World {
 func awayOnPhone(s sort) World {
 	w := peaceful(s)
 	w.Name, w.awayCrosses, w.picks = s.String()+", Away crosses", true, []status{stAvailable, stAway}
-	w.starts = []start{{client: available, status: stAway, line: idle}, {client: offline, status: stAvailable, line: idle}}
+	w.starts = []start{{client: available, status: stAway, line: idle}, {client: offline, status: stAvailable, line: idle},
+		{client: available, status: stAway, line: talking}}
 	return w
 }

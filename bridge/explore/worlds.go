@@ -59,7 +59,7 @@ func special(base World, large bool) []World {
 	})
 	add("two causes on either side", second, 3, func(w *World) {
 		w.clients, w.samePicks = []pair{available, inCall, dnd}, w.sort == trusted
-		w.starts = []start{{client: inCall, status: stAvailable, line: talking}, {client: available, status: stDND, line: talking}}
+		w.starts = []start{{client: available, status: stAvailable, line: talking}, {client: available, status: stDND, line: talking}}
 	})
 	add("calls of somebody who is offline", 2, 4, func(w *World) {
 		w.clients, w.picks = []pair{available, offline}, nil
@@ -74,7 +74,7 @@ func special(base World, large bool) []World {
 		w.optOut, w.moves, w.clients = true, true, []pair{available, inCall}
 		w.starts = []start{{client: inCall, status: stAvailable, line: idle}, {client: available, status: stDND, line: talking}}
 	})
-	add("Away crosses", 1, 2, func(w *World) {
+	add("Away crosses", second, 2, func(w *World) {
 		away := awayOnPhone(w.sort)
 		w.awayCrosses, w.picks, w.starts = true, away.picks, away.starts
 	})
