@@ -275,23 +275,29 @@ func TestARecordIsStoredWhole(t *testing.T) {
 
 // R10 for a change of value: whoever began a Teams call while our session showed the same sent no notification.
 func TestR10AChangeOfValueIsReadAfterwards(t *testing.T) {
-	w := known(t, plainPBX)
-	w.pick(statusDND)
-	w.drain()
-	w.advance(6 * time.Second)
-	w.setLine(presence.LineInCall) // our session becomes a call, and the person's own call shows the same
-	w.drain()
-	w.advance(6 * time.Second)
-	w.drain()
+	w := known(t, trustedPBX)
+	w.rules.Policy = parsePolicy(t, `
+teams_to_pbx:
+  - {when: {activity: InACall}, set: {status: "In a call"}}
+pbx_to_teams:
+  - {when: {line: in-call}, set: {presence: Busy/InACall}}
+  - {when: {status_kind: away}, set: {presence: Away/Away}}
+`)
+	w.everInTeams[away] = true
+	quiet := func() {
+		w.drain()
+		w.advance(6 * time.Second)
+		w.drain()
+	}
+	w.pick(statusAway)
+	w.setLine(presence.LineInCall)
+	quiet()
 	require.Equal(t, inACall, w.session)
-	w.setClient(presenting)
-	w.drain()
-	w.setClient(inACall)
-	w.drain()
+	w.setClient(inACall) // which shows the same
+	quiet()
+	require.Equal(t, OrganicHidden, w.rec.Teams.OrganicState)
 	w.setLine(presence.LineIdle)
-	w.drain()
-	assert.True(t, w.rec.Teams.Assertion == nil || !w.rec.Teams.Assertion.Before.IsZero() || w.rec.Teams.Shown == w.shown() || w.rec.Teams.ReadOwed)
-	w.advance(6 * time.Second)
-	w.drain()
-	assert.Equal(t, w.shown(), w.rec.Teams.Shown)
+	quiet()
+	require.Equal(t, OrganicSeen, w.rec.Teams.OrganicState)
+	require.Equal(t, statusCall, w.phone.Status)
 }
