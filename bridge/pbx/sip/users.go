@@ -133,10 +133,20 @@ func yamlUsers(data []byte) ([]User, func(int) string, error) {
 	if len(bytes.TrimSpace(data)) == 0 {
 		return nil, where, nil
 	}
-	if err := yaml.UnmarshalWithOptions(data, &users, yaml.Strict()); err != nil {
+	if err := readYAML(data, &users); err != nil {
 		return nil, where, fmt.Errorf("a list of maps with extension, uri, mail and name is wanted: %w", err)
 	}
 	return users, where, nil
+}
+
+// readYAML reads what may be no YAML at all: the library panics at some of it.
+func readYAML(data []byte, into *[]User) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("it is no YAML: %v", p)
+		}
+	}()
+	return yaml.UnmarshalWithOptions(data, into, yaml.Strict())
 }
 
 func csvUsers(data []byte) ([]User, func(int) string, error) {
