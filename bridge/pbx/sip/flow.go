@@ -70,7 +70,7 @@ func (c *Client) dial(ctx context.Context) (*flow, error) {
 	l.ua, err = sipgo.NewUA(
 		sipgo.WithUserAgent("presence-bridge"), sipgo.WithUserAgentHostname(c.cfg.Domain), sipgo.WithUserAgentParser(parser),
 		sipgo.WithUserAgentTransportLayerOptions(sip.WithTransportLayerLogger(quiet())),
-		sipgo.WithUserAgentTransactionLayerOptions(sip.WithTransactionLayerLogger(quiet()), sip.WithTransactionLayerTerminateOnConnClose(),
+		sipgo.WithUserAgentTransactionLayerOptions(sip.WithTransactionLayerLogger(quiet()),
 			sip.WithTransactionLayerUnhandledResponseHandler(func(*sip.Response) {})))
 	if err != nil {
 		return nil, err
