@@ -47,7 +47,6 @@ type world struct {
 	noteUntil time.Time
 	phoneOwn  string
 	everTold  map[string]bool // messages that were ever to be seen on either side
-	restNotes int             // requests about messages in Teams while everything is at rest
 
 	phone      pbx.State
 	doc        presence.Status // ours, on a PBX that keeps it beside the person's
