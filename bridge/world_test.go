@@ -58,7 +58,8 @@ type world struct {
 	pbxDown    bool
 
 	excluded    bool
-	choiceSeen  bool // the engine knows of the last pick, and Teams has not changed since, as far as it can know
+	mistaken    presence.Status // what the person's last pick, taken for our own write, is replaced with
+	choiceSeen  bool            // the engine knows of the last pick, and Teams has not changed since, as far as it can know
 	everInTeams map[presence.Pair]bool
 	everOnPBX   map[string]bool
 	everChosen  map[string]bool
@@ -258,6 +259,9 @@ func (w *world) checkEffect(eff Effect) {
 		}
 	case ApplyEndpoint:
 		status := e.Write.Status
+		if !w.pbxSort().trusted() && !status.IsZero() && status.Same(w.chosen) && status.Same(w.phone.Status) && !status.Same(w.believedOwn()) {
+			w.mistaken = w.believedOwn() // they picked just this a moment ago, and such a PBX will not say that it was not us
+		}
 		restores := status.IsZero() || status.Same(w.chosen) || status.Same(w.believedOwn())
 		if w.choiceSeen && !status.IsZero() && !status.Same(w.chosen) {
 			w.fail("writes %s over %s, which the person chose", status, w.chosen)
@@ -451,7 +455,7 @@ func (w *world) pick(s presence.Status) {
 	if !w.pbxSort().trusted() && (s.Same(w.phone.Status) || w.writing(s) || w.asserting(s) || (w.phoneOld != nil && s.Same(w.phoneOld.Status))) {
 		return // such a PBX leaves no trace of it, or none that tells it from a write of ours
 	}
-	w.phone.Status, w.chosen, w.clientAfterChoice, w.choiceSeen = s, s, false, false
+	w.phone.Status, w.chosen, w.clientAfterChoice, w.choiceSeen, w.mistaken = s, s, false, false, presence.Status{}
 	w.phone.Version++
 	w.phone.ChangedAt, w.phone.ChangedBy = w.now.Add(time.Duration(w.phone.Version)), pbx.AuthorUser // by the PBX's own clock
 	w.phoneOld = nil
