@@ -384,7 +384,7 @@ func (w *world) setSessionOf(i int, p presence.Pair) {
 // prefer stores a preference, which is a choice of today if anything shows of it.
 func (w *world) prefer(p presence.Pair, d time.Duration) {
 	w.change(fmt.Sprintf("prefers %s for %s", p, d), func() { w.preferred, w.prefUntil = p, w.now.Add(d) })
-	if !w.session.IsZero() {
+	if !w.session.IsZero() || !w.sessionSeen.IsZero() { // which may show a little longer
 		w.everOnPBX[w.rules.Policy.ForPBX("main", catalogue, policy.TeamsState{Pair: p}).Status.Name] = true
 	}
 }
@@ -706,6 +706,7 @@ func (w *world) deliverPush(i int, keep bool) {
 }
 
 func (w *world) optOut(out bool) {
+	w.choiceSeen = false // of whoever opts out nothing is kept, not even what they chose
 	if w.excluded == out {
 		return
 	}
