@@ -201,7 +201,7 @@ func agree(w *world) {
 		w.fail("%d writes have not landed yet", len(w.late))
 	}
 	want, organic, status := w.wantOnPBX(), w.organic(), w.phoneShows()
-	if !w.mistaken.IsZero() && status.Same(w.mistaken) {
+	if !w.mistaken.IsZero() && !status.Same(w.chosen) {
 		w.chosen = w.mistaken
 	}
 	if w.excluded {
