@@ -254,7 +254,7 @@ func (s *Sim) listBody(sub *subscription, about *person) (kind, body string) {
 		fmt.Fprintf(&list, `<resource uri="%s"><name>%s</name><instance id="i%d" state="active" cid="d%d@sipsim"/></resource>`, esc(s.aor(p)), esc(p.DisplayName), i, i)
 		fmt.Fprintf(&parts, "--part\r\nContent-Transfer-Encoding: binary\r\nContent-ID: <d%d@sipsim>\r\nContent-Type: %s\r\n\r\n%s\r\n", i, kind, doc)
 	}
-	root := fmt.Sprintf(`<?xml version="1.0"?><list xmlns="urn:ietf:params:xml:ns:rlmi" uri="%s" version="%d" fullState="%t">%s</list>`, s.ListURI(), sub.version, full, list.String())
+	root := fmt.Sprintf(`<?xml version="1.0"?><list xmlns="urn:ietf:params:xml:ns:rlmi" uri="%s" version="%d" fullState="%t">%s</list>`, s.ListURI(), sub.version, full, list.String()) //nolint:gocritic // quotes of XML
 	sub.version++
 	return `multipart/related;type="application/rlmi+xml";start="<root@sipsim>";boundary="part"`,
 		"--part\r\nContent-Transfer-Encoding: binary\r\nContent-ID: <root@sipsim>\r\nContent-Type: application/rlmi+xml;charset=\"UTF-8\"\r\n\r\n" + root + "\r\n" + parts.String() + "--part--\r\n"
