@@ -63,6 +63,9 @@ type flow struct {
 // ErrNotRunning says that an authorisation needs a running Manager, which waits for it.
 var ErrNotRunning = errors.New("monitors: not running")
 
+// ErrNoPublicURL says that Graph could not reach us.
+var ErrNoPublicURL = errors.New("monitors: public_url is not set, so that Graph cannot reach the bridge; set it and restart before monitors are of use")
+
 // ErrNoSubscriptions says that monitors are of no use in this cloud.
 var ErrNoSubscriptions = errors.New("monitors: this cloud has no presence subscriptions, its members are polled; no monitor is needed")
 
@@ -84,6 +87,9 @@ func (m *Manager) Authorize(ctx context.Context, o Order) (Flow, error) {
 func (m *Manager) authorizePlace(ctx context.Context, mo *monitor, method Method) (Flow, error) {
 	if m.cfg.NoSubscriptions {
 		return Flow{}, ErrNoSubscriptions
+	}
+	if m.cfg.PublicURL == "" {
+		return Flow{}, ErrNoPublicURL
 	}
 	m.mu.Lock()
 	running := m.running

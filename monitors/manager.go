@@ -106,7 +106,7 @@ func (c *Config) check() error {
 		return errors.New("monitors: Account is empty")
 	case c.Graph == nil || c.Store == nil || c.Sealer == nil || c.Sink == nil:
 		return errors.New("monitors: Graph, Store, Sealer and Sink are needed")
-	case !c.NoSubscriptions && c.PublicURL == "":
+	case !c.NoSubscriptions && c.PublicURL == "" && len(c.Monitors) > 0:
 		return errors.New("monitors: public_url is empty; set it to the address under which Graph reaches the bridge")
 	case !c.NoSubscriptions && c.NewClientState == nil:
 		return errors.New("monitors: NewClientState is needed")
@@ -457,7 +457,7 @@ func (m *Manager) present() ([]shard.Shard, []shard.Monitor) {
 	taken, memory := map[string]bool{}, map[int]bool{}
 	for i, mo := range m.active() {
 		c, s, isMemory := mo.carrier()
-		c.Usable = c.Usable && !m.cfg.NoSubscriptions
+		c.Usable = c.Usable && !m.cfg.NoSubscriptions && m.cfg.PublicURL != ""
 		carriers[i] = c
 		switch {
 		case s.ID == "":

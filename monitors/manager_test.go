@@ -651,7 +651,7 @@ func TestConfigIsChecked(t *testing.T) {
 	for want, alter := range map[string]func(*Config){
 		"Account":                    func(c *Config) { c.Account = "" },
 		"Sink":                       func(c *Config) { c.Sink = nil },
-		"public_url":                 func(c *Config) { c.PublicURL = "" },
+		"public_url":                 func(c *Config) { c.PublicURL, c.Monitors = "", []string{"a@b.c"} },
 		"NewClientState":             func(c *Config) { c.NewClientState = nil },
 		"is no user principal name":  func(c *Config) { c.Monitors = []string{"monitor"} },
 		"is configured twice":        func(c *Config) { c.Monitors = []string{"a@b.c", " A@B.C"} },

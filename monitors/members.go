@@ -77,8 +77,11 @@ func (m *Manager) Add(ctx context.Context, o Order) (Info, error) {
 	m.changing.Lock()
 	defer m.changing.Unlock()
 	running, err := m.runs()
-	if err != nil {
+	switch {
+	case err != nil:
 		return Info{}, err
+	case m.cfg.PublicURL == "":
+		return Info{}, ErrNoPublicURL
 	}
 	if name, domain, found := strings.Cut(canonicalUPN(o.UPN), "@"); !found || name == "" || domain == "" || strings.ContainsAny(domain, "@/ ") {
 		return Info{}, ErrUPN

@@ -59,7 +59,7 @@ func (a *account) signInStarted(upn string, f monitors.Flow, err error) (reply, 
 		return reply{}, fail("conflict", "%s", app.Error())
 	case errors.Is(err, monitors.ErrMethod), errors.Is(err, monitors.ErrUnknownApplication):
 		return reply{}, fail("invalid", "%v", err)
-	case errors.Is(err, monitors.ErrNoSubscriptions), errors.Is(err, monitors.ErrSecretConfigured):
+	case errors.Is(err, monitors.ErrNoSubscriptions), errors.Is(err, monitors.ErrNoPublicURL), errors.Is(err, monitors.ErrSecretConfigured):
 		return reply{}, fail("conflict", "%v", err)
 	case err != nil:
 		return reply{}, fail("unavailable", "the sign-in could not be started: %v", err)
@@ -95,7 +95,7 @@ func (a *account) monitorChanged(upn string, in monitors.Info, err error) (reply
 		return reply{}, a.noMonitor(upn)
 	case errors.Is(err, monitors.ErrUPN), errors.Is(err, monitors.ErrUnknownApplication):
 		return reply{}, fail("invalid", "%q: %v", upn, err)
-	case errors.Is(err, monitors.ErrKnownMonitor), errors.Is(err, monitors.ErrNoSubscriptions),
+	case errors.Is(err, monitors.ErrKnownMonitor), errors.Is(err, monitors.ErrNoSubscriptions), errors.Is(err, monitors.ErrNoPublicURL),
 		errors.Is(err, monitors.ErrRetiring), errors.Is(err, monitors.ErrSecretConfigured), errors.Is(err, monitors.ErrNotSignedIn):
 		return reply{}, fail("conflict", "%s: %v", upn, err)
 	case err != nil:
