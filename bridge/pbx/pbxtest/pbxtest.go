@@ -19,7 +19,7 @@ import (
 type Target struct {
 	// Start makes a PBX of its own for one test, and ends it with the test (t.Cleanup).
 	Start func(t testing.TB) *World
-	// Patience is how long anything may take before the test gives up. Default 15 s.
+	// Patience is how long anything may take before the test gives up. Default 1 min.
 	Patience time.Duration
 	// Resumes: a broken watch goes on where it was, without a reset.
 	Resumes bool
@@ -97,7 +97,7 @@ type World struct {
 // Run runs the suite. Each test gets a PBX of its own.
 func Run(t *testing.T, target Target) {
 	if target.Patience == 0 {
-		target.Patience = 15 * time.Second
+		target.Patience = time.Minute
 	}
 	for _, c := range checks() {
 		t.Run(c.name, func(t *testing.T) {

@@ -26,7 +26,7 @@ type Outcome struct {
 // as soon as it is known. run selects tests by name; nil is all. It ends early, with ctx's error, when ctx ends.
 func Try(ctx context.Context, target Target, run *regexp.Regexp, tell func(Outcome)) error {
 	if target.Patience == 0 {
-		target.Patience = 15 * time.Second
+		target.Patience = time.Minute
 	}
 	for _, c := range checks() {
 		if run != nil && !run.MatchString(c.name) {
