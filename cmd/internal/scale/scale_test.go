@@ -213,19 +213,22 @@ func (s *site) watchPhones(ids []string, began time.Time) func() time.Duration {
 
 // nextToRenew is a monitor whose subscription is renewed before the others'.
 func (s *site) nextToRenew() (upn string, sub graphsim.Subscription) {
-	var best api.Monitor
-	for _, m := range s.monitors() {
-		if m.State == "authorized" && m.Subscription != nil && (best.UPN == "" || m.Subscription.RenewedAt.Before(best.Subscription.RenewedAt)) {
-			best = m
+	// A subscription may be made anew between the two listings.
+	s.await(s.size.patience, "a subscription that both sides know", func() bool {
+		var best api.Monitor
+		for _, m := range s.monitors() {
+			if m.State == "authorized" && m.Subscription != nil && (best.UPN == "" || m.Subscription.RenewedAt.Before(best.Subscription.RenewedAt)) {
+				best = m
+			}
 		}
-	}
-	for _, x := range s.graph.Subscriptions() {
-		if x.ID == best.Subscription.ID {
-			sub = x
+		for _, x := range s.graph.Subscriptions() {
+			if best.Subscription != nil && x.ID == best.Subscription.ID {
+				upn, sub = best.UPN, x
+			}
 		}
-	}
-	require.NotEmpty(s.t, sub.ID)
-	return best.UPN, sub
+		return sub.ID != ""
+	})
+	return upn, sub
 }
 
 // disable takes a monitor's account away, and waits until the bridge is told so, which is when it renews.
