@@ -26,7 +26,7 @@ func NewMetrics(r prometheus.Registerer, account, name string) (*Metrics, error)
 	labels := prometheus.Labels{"account": account, "pbx": name}
 	vec := func(metric, help string, extra ...string) (*prometheus.CounterVec, error) {
 		opts := prometheus.CounterOpts{Name: "presence_bridge_pbx_" + metric, Help: help}
-		v, err := register(r, prometheus.NewCounterVec(opts, append([]string{"account", "pbx"}, extra...)))
+		v, err := Register(r, prometheus.NewCounterVec(opts, append([]string{"account", "pbx"}, extra...)))
 		if err != nil {
 			return nil, err
 		}
@@ -38,20 +38,20 @@ func NewMetrics(r prometheus.Registerer, account, name string) (*Metrics, error)
 	m.events, err[1] = vec("events_total", "Events that the PBX's watch delivered, by kind.", "kind")
 	m.badInput, err[2] = vec("bad_input_total", "Things that the PBX said and that could not be read, by where.", "where")
 	m.streams, err[3] = vec("watch_connections_total", "Attempts to open the PBX's event stream, by what came of them.", "result")
-	up, e := register(r, prometheus.NewGaugeVec(prometheus.GaugeOpts{
+	up, e := Register(r, prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "presence_bridge_pbx_watch_up", Help: "1 while the PBX's event stream is open.",
 	}, []string{"account", "pbx"}))
 	if err[4] = e; e == nil {
 		m.up = up.With(labels)
 	}
-	secs, e := register(r, prometheus.NewHistogramVec(prometheus.HistogramOpts{
+	secs, e := Register(r, prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "presence_bridge_pbx_request_seconds", Help: "How long requests to the PBX took.",
 		Buckets: []float64{.001, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 	}, []string{"account", "pbx", "op"}))
 	if err[5] = e; e == nil {
 		m.seconds, err[5] = secs.CurryWith(labels)
 	}
-	warnings, e := register(r, prometheus.NewGaugeVec(prometheus.GaugeOpts{
+	warnings, e := Register(r, prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "presence_bridge_pbx_warning", Help: "1 while there is something about the PBX that a person should see to although it works, by code.",
 	}, []string{"account", "pbx", "code"}))
 	if err[6] = e; e == nil {
@@ -63,8 +63,8 @@ func NewMetrics(r prometheus.Registerer, account, name string) (*Metrics, error)
 	return &m, nil
 }
 
-// register registers a collector, or takes the one that another connector has registered.
-func register[C prometheus.Collector](r prometheus.Registerer, c C) (C, error) {
+// Register registers a collector, or takes the one that another connector has registered.
+func Register[C prometheus.Collector](r prometheus.Registerer, c C) (C, error) {
 	if r == nil {
 		return c, nil
 	}

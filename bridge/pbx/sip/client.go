@@ -217,7 +217,7 @@ func (c *Client) fetchState(ctx context.Context, l *flow, p person) (pbx.State, 
 			continue
 		}
 		if _, err := e.fold(event, notices[i].body); err != nil {
-			c.metrics.bad(event)
+			c.metrics.Bad(event)
 			return pbx.State{}, &pbx.Error{Kind: pbx.Unanswered, Op: "read", Err: err}
 		}
 	}
@@ -299,7 +299,7 @@ func (c *Client) usersError(err error) {
 		Remedy: "Mend the file: " + err.Error(),
 	})
 	if !again {
-		c.metrics.bad("users_file")
+		c.metrics.Bad("users_file")
 		c.cfg.Log.Warn("the users file cannot be used; the list from before stays in force", "error", err)
 	}
 }

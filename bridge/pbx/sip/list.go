@@ -66,7 +66,7 @@ func (c *Client) fetchList(ctx context.Context, l *flow, others []person) ([]pbx
 		}
 		info, err := parseList(n.contentType, n.body)
 		if err != nil {
-			c.metrics.bad(event)
+			c.metrics.Bad(event)
 			return nil, nil, &pbx.Error{Kind: pbx.Unanswered, Op: "fetch the list", Err: err}
 		}
 		for _, r := range info.resources {
@@ -80,7 +80,7 @@ func (c *Client) fetchList(ctx context.Context, l *flow, others []person) ([]pbx
 			}
 			e.hasDialog = !l.without(eventDialog)
 			if _, err := e.fold(event, r.body); err != nil {
-				c.metrics.bad(event)
+				c.metrics.Bad(event)
 			}
 		}
 	}
@@ -105,7 +105,7 @@ func (c *Client) fetchList(ctx context.Context, l *flow, others []person) ([]pbx
 func (c *Client) listedAs(r resource, known map[string]person, found map[string]*endpoint) *endpoint {
 	aor, err := parseAOR(r.uri, c.cfg.Domain)
 	if err != nil {
-		c.metrics.bad("resource")
+		c.metrics.Bad("resource")
 		return nil
 	}
 	p, inFile := known[aorKey(aor)]

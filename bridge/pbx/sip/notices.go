@@ -45,7 +45,7 @@ func (s *session) foldOne(t *tracked, n notice) {
 
 // unreadable notes that something was said and is lost. What it was about is unknown until the next full state.
 func (s *session) unreadable(t *tracked, err error) {
-	s.c.metrics.bad(t.event)
+	s.c.metrics.Bad(t.event)
 	s.c.cfg.Log.Warn("a notification of the pbx cannot be read", "package", t.event, "error", err)
 	if t.of != nil {
 		t.of.forget(t.event)
@@ -116,7 +116,7 @@ func (s *session) foldList(t *tracked, n notice) {
 func (s *session) member(r resource) *watched {
 	aor, err := parseAOR(r.uri, s.c.cfg.Domain)
 	if err != nil {
-		s.c.metrics.bad("resource")
+		s.c.metrics.Bad("resource")
 		return nil
 	}
 	if w := s.byAOR[aorKey(aor)]; w != nil {

@@ -57,7 +57,7 @@ func (l *flow) do(ctx context.Context, o outgoing) (*sip.Response, error) {
 	if err != nil {
 		err = typed(o.op, err)
 	}
-	l.c.metrics.request(o.op, err, time.Since(began))
+	l.c.metrics.Request(o.op, err, time.Since(began))
 	return res, err
 }
 

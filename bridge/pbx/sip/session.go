@@ -119,7 +119,7 @@ func (s *session) run(ctx context.Context, deliver func(pbx.Event)) error {
 		e, ok := s.next()
 		if ok {
 			e.Seq = s.c.seq.Add(1)
-			s.c.metrics.event(e.Kind)
+			s.c.metrics.Event(e.Kind)
 			deliver(e)
 			continue
 		}
@@ -181,8 +181,8 @@ func (s *session) connected() {
 	}
 	s.up = true
 	s.c.tracker.Connected()
-	s.c.metrics.up.Set(1)
-	s.c.metrics.connection("reset")
+	s.c.metrics.Up(true)
+	s.c.metrics.Connection("reset")
 	s.push(pbx.Event{Kind: pbx.EventReset})
 }
 

@@ -35,12 +35,12 @@ func (c *Client) Watch(ctx context.Context, deliver func(pbx.Event)) error {
 		began := time.Now()
 		err := c.watchOnce(ctx, deliver)
 		c.setSession(nil, err)
-		c.metrics.up.Set(0)
+		c.metrics.Up(false)
 		if ctx.Err() != nil {
 			break
 		}
 		c.tracker.Failed(explain(err))
-		c.metrics.connection("failed")
+		c.metrics.Connection("failed")
 		if time.Since(began) >= longEnough {
 			bo.Reset()
 		}
