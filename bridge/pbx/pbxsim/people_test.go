@@ -141,13 +141,13 @@ func TestPeopleAreSeeded(t *testing.T) {
 func TestAgendaKeepsItsOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, stop, done := newAgenda(), make(chan struct{}), make(chan struct{})
-		go func() { defer close(done); a.run(stop) }()
 		var got []int
 		for i := range 50 {
 			a.after(time.Duration(i%7)*time.Second, func() { got = append(got, i) })
 		}
 		a.after(10*time.Second, func() { a.after(0, func() { got = append(got, 100) }) })
 		require.Equal(t, 51, a.pending())
+		go func() { defer close(done); a.run(stop) }() // only now: some of it is due at once
 		time.Sleep(time.Minute)
 		close(stop)
 		<-done
