@@ -88,6 +88,7 @@ func (r Result) String() string {
 type Counterexample struct {
 	Property string
 	Story    []string
+	Round    []string // of a loop: what then goes on again and again
 }
 
 func (c Counterexample) String() string {
@@ -95,6 +96,12 @@ func (c Counterexample) String() string {
 	fmt.Fprintf(&b, "%s\n", c.Property)
 	for i, line := range c.Story {
 		fmt.Fprintf(&b, "%3d. %s\n", i+1, line)
+	}
+	if len(c.Round) > 0 {
+		b.WriteString("and then again and again:\n")
+	}
+	for i, line := range c.Round {
+		fmt.Fprintf(&b, "%3d. %s\n", len(c.Story)+i+1, line)
 	}
 	return b.String()
 }
@@ -321,13 +328,18 @@ func (x *explorer) expand(id uint32) {
 	}
 }
 
-// failed notes a counter-example, once for every property in the same words.
-func (x *explorer) failed(what string, id uint32, via int) {
+// failed notes a counter-example, once for every property in the same words: the state that it holds in, or the move from
+// there (-1: none), and for a loop the way round.
+func (x *explorer) failed(what string, id uint32, via int, round ...leg) {
 	if x.failures[what] || len(x.result.Failures) >= x.most() {
 		return
 	}
 	x.failures[what] = true
-	x.result.Failures = append(x.result.Failures, Counterexample{Property: what, Story: x.story(id, via)})
+	c := Counterexample{Property: what, Story: x.story(id, via)}
+	for _, l := range round {
+		c.Round = append(c.Round, x.tellLeg(l))
+	}
+	x.result.Failures = append(x.result.Failures, c)
 }
 
 // story tells how a state is reached, and one more move (-1: none).
@@ -349,6 +361,21 @@ func (x *explorer) story(id uint32, via int) []string {
 		story = append(story, x.tell(id, via))
 	}
 	return story
+}
+
+// tellLeg makes the move again that an edge stands for, with words.
+func (x *explorer) tellLeg(l leg) string {
+	via, n := -1, 0
+	s := x.states[l.from]
+	x.moves(&s, func(c class, t *turn) {
+		if via < 0 && t.s == x.states[l.edge.to] && c == l.edge.class && t.writes == l.edge.writes && (t.reads > 0) == (l.edge.other&asked != 0) {
+			via = n
+		}
+		n++
+	})
+	x.telling = true
+	defer func() { x.telling = false }()
+	return x.tell(l.from, via)
 }
 
 // tell makes one move again, with words.

@@ -3,6 +3,7 @@ package explore
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
 // The properties of the whole graph: "no loop", "never stuck" and "bounded". The strongly connected components are
@@ -153,8 +154,43 @@ func (g *tarjan) close(root uint32) {
 func (g *tarjan) checkLoop(s uint32, e edge) {
 	switch {
 	case e.writes > 0:
-		g.x.failed("no loop: the bridge writes again and again, without people or faults", s, -1)
+		g.x.failed("no loop: the bridge writes again and again, without people or faults", s, -1, g.round(s, e)...)
 	case e.other&asked != 0 && g.without == hasty:
-		g.x.failed("no loop: the bridge reads again and again, without people or faults", s, -1)
+		g.x.failed("no loop: the bridge reads again and again, without people or faults", s, -1, g.round(s, e)...)
 	}
+}
+
+// round is the shortest way round that begins with e, an edge from s within the component that is being closed.
+func (g *tarjan) round(s uint32, e edge) []leg {
+	from := map[uint32]leg{e.to: {from: s, edge: e}}
+	for queue := []uint32{e.to}; len(queue) > 0; queue = queue[1:] {
+		at := queue[0]
+		if at == s {
+			break
+		}
+		for _, o := range g.x.outOf(at) {
+			if _, known := from[o.to]; !known && g.comp[o.to] == g.comps && o.other&g.without == 0 {
+				from[o.to] = leg{from: at, edge: o}
+				queue = append(queue, o.to)
+			}
+		}
+	}
+	var legs []leg
+	for at := s; ; {
+		l, ok := from[at]
+		if !ok {
+			return nil
+		}
+		legs = append(legs, l)
+		if at = l.from; at == s {
+			slices.Reverse(legs)
+			return legs
+		}
+	}
+}
+
+// leg is an edge with the state that it leaves.
+type leg struct {
+	from uint32
+	edge edge
 }
