@@ -37,6 +37,18 @@ func TestADirectionThatIsOptedOutOfIsTakenBackAtOnce(t *testing.T) {
 	assert.Equal(t, []Reason{ReasonExcluded}, side(w).Because)
 }
 
+// What a phone still waits for does not depend on Teams, so that nobody asks there again and again meanwhile.
+func TestTeamsIsNotAskedAboutWhoeverOptedOut(t *testing.T) {
+	w := assertedBy(t, trustedPBX, doNot)
+	w.advance(6 * time.Second)
+	w.drain()
+	w.step(MemberChanged{Endpoints: []presence.EndpointID{w.ep}, Excluded: true})
+	assert.Equal(t, "write Available", did(w))
+	w.step(TeamsSwept{Pair: inACall, Epoch: w.rec.Teams.epoch})
+	assert.Empty(t, did(w))
+	assert.Equal(t, "forget", pbxAnswers(w, Answered))
+}
+
 // The record of a former life says nothing about who opted out meanwhile: until the directory has spoken, nothing is
 // written, whatever arrives.
 func TestNothingIsDecidedBeforeItIsKnownWhoseRecordItIs(t *testing.T) {
