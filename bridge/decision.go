@@ -88,6 +88,7 @@ type SideState struct {
 	Note         *NoteState      `json:"note,omitempty"`  // a status message of ours
 	// ContestedSince: another program fights over what we write here, so we stay away.
 	ContestedSince time.Time   `json:"contested_since,omitzero"`
+	ContestedUntil time.Time   `json:"contested_until,omitzero"` // when we try again
 	Write          *WriteState `json:"write,omitempty"`
 	ReadOwed       bool        `json:"read_owed,omitempty"`
 	Excluded       bool        `json:"excluded,omitempty"`
@@ -169,7 +170,7 @@ func (t *TeamsSide) State() SideState {
 	if n := t.Note; n != nil {
 		s.Note = &NoteState{Value: n.Value, Since: n.Since.UTC()}
 	}
-	s.ContestedSince = t.ContestedSince.UTC()
+	s.ContestedSince, s.ContestedUntil = t.ContestedSince.UTC(), t.Timers.Contest.UTC()
 	if s.Assertion != nil {
 		s.Assertion.Preferred = t.Assertion.Preferred != nil
 	}
@@ -206,7 +207,7 @@ func (ep *EndpointSide) state(excluded bool) SideState {
 	if n := ep.Note; n != nil {
 		s.Note = &NoteState{Value: n.Value, Since: n.Since.UTC(), Previous: n.Previous}
 	}
-	s.ContestedSince = ep.ContestedSince.UTC()
+	s.ContestedSince, s.ContestedUntil = ep.ContestedSince.UTC(), ep.Timers.Contest.UTC()
 	if w := ep.Write; w != nil {
 		s.Write = &WriteState{Since: w.Started.UTC(), Waiting: w.Waiting, Until: ep.Timers.Deadline.UTC()}
 	}

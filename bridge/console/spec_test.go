@@ -19,7 +19,7 @@ func TestSpecAndTypesAgree(t *testing.T) {
 	types := map[string]reflect.Type{
 		"Accounts": reflect.TypeFor[api.Accounts](), "Account": reflect.TypeFor[api.Account](), "Credential": reflect.TypeFor[api.Credential](), "PBX": reflect.TypeFor[api.PBX](),
 		"Members": reflect.TypeFor[api.Members](), "Member": reflect.TypeFor[api.Member](), "Teams": reflect.TypeFor[api.Teams](),
-		"Endpoint": reflect.TypeFor[api.Endpoint](), "Assertion": reflect.TypeFor[api.Assertion](), "Override": reflect.TypeFor[api.Override](), "Would": reflect.TypeFor[api.Would](),
+		"Endpoint": reflect.TypeFor[api.Endpoint](), "Assertion": reflect.TypeFor[api.Assertion](), "Override": reflect.TypeFor[api.Override](), "Would": reflect.TypeFor[api.Would](), "Competing": reflect.TypeFor[api.Competing](),
 		"ReplayRequest": reflect.TypeFor[api.ReplayRequest](), "ReplayItem": reflect.TypeFor[api.ReplayItem](), "ReplayDifference": reflect.TypeFor[api.ReplayDifference](),
 		"ReplayProgress": reflect.TypeFor[api.ReplayProgress](), "ReplaySummary": reflect.TypeFor[api.ReplaySummary](),
 		"Monitors": reflect.TypeFor[api.Monitors](), "Monitor": reflect.TypeFor[api.Monitor](), "Subscription": reflect.TypeFor[api.Subscription](),

@@ -301,7 +301,7 @@ func TestMessagesAndContests(t *testing.T) {
 	in := s.input("10:15:00", "")
 	in.States[0].Note = &bridge.NoteState{Value: "On the phone", Since: clock("10:10:00")}
 	in.States[1].Note = &bridge.NoteState{Value: "In a Teams call", Since: clock("10:11:00"), Previous: "Back at 3"}
-	in.States[1].ContestedSince = clock("10:12:00")
+	in.States[1].ContestedSince, in.States[1].ContestedUntil = clock("10:12:00"), clock("10:22:00")
 	d := s.decisions[len(s.decisions)-1]
 	d.At, d.Before, d.Sides = clock("10:12:00"), d.Sides, in.States
 	d.Event = bridge.DecidedEvent{Kind: bridge.EventObserved, Side: "teams", Source: presence.SourceRead, Shown: "Busy/InACall"}
@@ -310,7 +310,7 @@ func TestMessagesAndContests(t *testing.T) {
 	e := Explain(in)
 	for _, part := range []string{
 		"The bridge put the message “On the phone” there at 10:10:00.", "put the message “In a Teams call” there at 10:11:00; when its cause ends, “Back at 3” comes back.",
-		"Another program keeps changing what the bridge writes there, so the bridge stays away since 10:12:00.",
+		"Another program keeps changing what the bridge writes there (competing writers), so the bridge stays away since 10:12:00, and tries again at 10:22:00.",
 		"Another program keeps changing what the bridge writes on phone 1007 on main; the bridge stays away for a while.",
 		"The bridge sets the message “On the phone” in Teams, for now until 10:20:00.", "The bridge takes its message away from Teams.",
 	} {

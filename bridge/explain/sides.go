@@ -176,7 +176,12 @@ func (x *explainer) besides(s *bridge.SideState) []string {
 		say("%s", text)
 	}
 	if !s.ContestedSince.IsZero() {
-		say("another program keeps changing what the bridge writes there, so the bridge stays away since %s", x.stamp(s.ContestedSince))
+		until := ""
+		if !s.ContestedUntil.IsZero() {
+			until = ", and tries again at " + x.stamp(s.ContestedUntil)
+		}
+		say("another program keeps changing what the bridge writes there (competing writers), so the bridge stays away since %s%s",
+			x.stamp(s.ContestedSince), until)
 	}
 	return out
 }

@@ -97,6 +97,7 @@ func (a *account) buildEngine() error {
 		Account: a.name, Store: recordStore{bucket: a.app.bus.Bucket(bus.State), account: a.name}, Teams: t, PBX: pbxs,
 		Rules: bridge.Rules{
 			Policy: pol, Observe: a.cfg.Observing(), Lease: a.cfg.Lease, TeamsSettle: literal(a.cfg.Teams.Settle), HoldDown: literal(a.cfg.HoldDown), LandGrace: a.cfg.WriteGrace,
+			Contest: contest(a.cfg.Competing),
 		},
 		TeamsWrites: a.cfg.Budgets.Writes, TeamsWriteRate: a.graph.WriteRate, ReadWindow: a.app.opts.ReadWindow, OnSnapshot: a.onSnapshot,
 		MayWrite: a.mayAct,
@@ -113,6 +114,14 @@ func (a *account) buildEngine() error {
 	}
 	a.engine, err = bridge.New(cfg)
 	return err
+}
+
+// contest keeps a configured 0 flips, which means that they are not counted, apart from the engine's zero value.
+func contest(c config.Competing) bridge.ContestRules {
+	if c.Flips == 0 {
+		c.Flips = -1
+	}
+	return bridge.ContestRules{Flips: c.Flips, Window: c.Window, Pause: c.Pause}
 }
 
 // literal keeps a configured 0, which means none, apart from the engine's zero value, which means its default.

@@ -107,6 +107,7 @@ func explainedSide(s *explain.Side) api.ExplainedSide {
 	out := api.ExplainedSide{
 		Side: st.Side, Label: s.Label, Known: st.Known, Line: string(st.Line), Shown: st.Shown, Organic: st.Organic, Since: s.Since,
 		Because: words(st.Because), Sentences: s.Sentences, Assertion: assertionView(st.Assertion),
+		Competing: competingView(st.ContestedSince, st.ContestedUntil),
 	}
 	if o := st.Override; o != nil {
 		out.Override = &api.Override{Of: o.Of, Since: o.Since}

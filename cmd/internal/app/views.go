@@ -178,6 +178,7 @@ func teamsView(t *bridge.TeamsSide, c monitors.Cover) api.Teams {
 		out.Pending = append(out.Pending, "a read")
 	}
 	out.Would = wouldView(t.Would)
+	out.Competing = competingView(t.ContestedSince, t.Timers.Contest)
 	return out
 }
 
@@ -201,6 +202,7 @@ func (a *account) endpointView(ep *bridge.EndpointSide) api.Endpoint {
 		out.Pending = append(out.Pending, "a read")
 	}
 	out.Would = wouldView(ep.Would)
+	out.Competing = competingView(ep.ContestedSince, ep.Timers.Contest)
 	return out
 }
 
@@ -209,6 +211,14 @@ func wouldView(w *bridge.WouldBe) *api.Would {
 		return nil
 	}
 	return &api.Would{Value: w.Value, Since: w.Since.UTC()}
+}
+
+// competingView says that another program fights over a side; nil while none does.
+func competingView(since, until time.Time) *api.Competing {
+	if since.IsZero() {
+		return nil
+	}
+	return &api.Competing{Alert: api.AlertCompetingWriters, Since: since.UTC(), Until: until.UTC()}
 }
 
 func pendingWrite(waiting bool) string {

@@ -220,6 +220,9 @@ func ours(m *api.Member) string {
 	if a := m.Teams.Assertion; a != nil {
 		out = append(out, "Teams: "+a.Value+masked(a))
 	}
+	if c := m.Teams.Competing; c != nil {
+		out = append(out, "Teams: "+competing(c))
+	}
 	for i := range m.Endpoints {
 		ep := &m.Endpoints[i]
 		if a := ep.Assertion; a != nil {
@@ -228,8 +231,24 @@ func ours(m *api.Member) string {
 		if o := ep.Override; o != nil {
 			out = append(out, ep.PBX+": overridden by hand since "+stamp(o.Since)+over(o))
 		}
+		if c := ep.Competing; c != nil {
+			out = append(out, ep.PBX+": "+competing(c))
+		}
 	}
 	return strings.Join(out, "; ")
+}
+
+// competing says that another program fights over a side.
+func competing(c *api.Competing) string {
+	return fmt.Sprintf("competing writers since %s, left alone until %s", stamp(c.Since), stamp(c.Until))
+}
+
+func appendCompeting(rows [][]string, c *api.Competing) [][]string {
+	if c == nil {
+		return rows
+	}
+	return append(rows, []string{"  competing writers", fmt.Sprintf(
+		"since %s another program keeps changing what the bridge writes here; left alone until %s (alert %s)", stamp(c.Since), stamp(c.Until), c.Alert)})
 }
 
 // masked says that an assertion does not show, since when and because of what.
@@ -279,6 +298,7 @@ func memberRows(account string, m *api.Member) [][]string {
 			rows = append(rows, []string{"  masked", fmt.Sprintf("since %s, by the person's own %s", stamp(a.MaskedSince), a.MaskedBy)})
 		}
 	}
+	rows = appendCompeting(rows, m.Teams.Competing)
 	rows = appendWould(rows, m.Teams.Would)
 	rows = append(rows, []string{"  because", inWords(m.Teams.Because)})
 	rows = appendPending(rows, m.Teams.Pending)
@@ -295,6 +315,7 @@ func memberRows(account string, m *api.Member) [][]string {
 		if o := ep.Override; o != nil {
 			rows = append(rows, []string{"  overridden", "the person chose by hand at " + stamp(o.Since) + over(o)})
 		}
+		rows = appendCompeting(rows, ep.Competing)
 		rows = appendWould(rows, ep.Would)
 		rows = append(rows, []string{"  because", inWords(ep.Because)})
 		rows = appendPending(rows, ep.Pending)

@@ -42,6 +42,7 @@ func (v *validator) accounts() {
 		if a.Sweep.PolledInterval > a.Sweep.Interval {
 			v.add(path+".sweep.polled_interval", fmt.Sprintf("%s is longer than sweep.interval, %s", a.Sweep.PolledInterval, a.Sweep.Interval), "members without a subscription are read more often, not less")
 		}
+		v.competing(a, path+".competing_writers")
 		v.directory(a, path)
 		v.policy(a, path+".policy")
 	}

@@ -95,6 +95,7 @@ type Account struct {
 	HoldDown   time.Duration `yaml:"hold_down" default:"3s" min:"0" max:"5m" doc:"Least time between two writes for one person on a PBX. The first change goes at once; of those in between the last one wins."`
 	WriteGrace time.Duration `yaml:"write_grace" default:"30s" min:"1s" max:"10m" doc:"How long past its timeout an unanswered write is taken to be under way still. Nothing else is written there meanwhile."`
 	Teams      Teams         `yaml:"teams" doc:"Timing of writes to Teams."`
+	Competing  Competing     `yaml:"competing_writers" doc:"When another program is taken to fight over what the bridge writes, and what then: 3CX's own synchronisation with Teams, for example."`
 	Budgets    Budgets       `yaml:"budgets" doc:"How many Graph requests the bridge allows itself for this account."`
 
 	Subscriptions Subscriptions `yaml:"subscriptions" doc:"When presence subscriptions are made anew."`

@@ -106,12 +106,24 @@ type Teams struct {
 	Because      []string      `json:"because"`          // reasons of the last decision
 	Pending      []string      `json:"pending,omitempty"`
 	Would        *Would        `json:"would,omitempty"`
+	Competing    *Competing    `json:"competing_writers,omitempty"`
 }
 
 // Would is what an account that only observes would have written to a side.
 type Would struct {
 	Value string    `json:"value"`
 	Since time.Time `json:"since"`
+}
+
+// AlertCompetingWriters is the alert that is raised while another program fights over presence.
+const AlertCompetingWriters = "PresenceBridgeCompetingWriters"
+
+// Competing says that another program keeps changing what the bridge writes to a side, so that the bridge stays away from
+// it: since when, and when it tries again. Alert is the alert that is raised meanwhile.
+type Competing struct {
+	Alert string    `json:"alert"`
+	Since time.Time `json:"since"`
+	Until time.Time `json:"until"`
 }
 
 // Endpoint is one PBX endpoint of a member.
@@ -129,8 +141,9 @@ type Endpoint struct {
 	Source    string          `json:"source,omitempty"`
 	Because   []string        `json:"because"`
 	// Pending is what is still owed to this side, in words: a read, a write, an answer.
-	Pending []string `json:"pending,omitempty"`
-	Would   *Would   `json:"would,omitempty"`
+	Pending   []string   `json:"pending,omitempty"`
+	Would     *Would     `json:"would,omitempty"`
+	Competing *Competing `json:"competing_writers,omitempty"`
 }
 
 // Assertion is a state that the bridge has put on a side and keeps there.

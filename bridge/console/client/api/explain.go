@@ -36,6 +36,7 @@ type ExplainedSide struct {
 	Since     time.Time  `json:"since,omitzero"`    // since when it shows this, if that is recorded
 	Assertion *Assertion `json:"assertion,omitempty"`
 	Override  *Override  `json:"override,omitempty"`
+	Competing *Competing `json:"competing_writers,omitempty"`
 	Because   []string   `json:"because"` // reasons, as everywhere
 	Sentences []string   `json:"sentences"`
 }
