@@ -118,6 +118,7 @@ type Engine struct {
 	owners  map[presence.EndpointID]string // the member whose record holds the endpoint
 	members map[string]Member
 	moving  map[presence.EndpointID]string // who gets an endpoint as soon as its owner's record let it go
+	telling chan struct{}                  // holds one token while changes of members are worked out and posted
 
 	effects  sync.WaitGroup // requests under way
 	ctx      context.Context
@@ -148,7 +149,7 @@ func New(cfg Config) (*Engine, error) {
 		cfg: cfg, log: cfg.Log.With("account", cfg.Account), seed: maphash.MakeSeed(),
 		metrics: newEngineMetrics(cfg.Metrics, cfg.Account), tally: newTally(cfg.Metrics, cfg.Account),
 		owners: map[presence.EndpointID]string{}, members: map[string]Member{},
-		moving: map[presence.EndpointID]string{}, pacers: map[string]*pacer{}, feeds: map[string]*pbxFeed{},
+		moving: map[presence.EndpointID]string{}, telling: make(chan struct{}, 1), pacers: map[string]*pacer{}, feeds: map[string]*pbxFeed{},
 	}
 	rules := cfg.Rules
 	rules.PBX = map[string]PBXRules{}

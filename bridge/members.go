@@ -15,11 +15,28 @@ func (e *Engine) SetMembers(ctx context.Context, members []Member) {
 	for _, m := range members {
 		now[m.ID] = m
 	}
+	if !e.tell(ctx) {
+		return
+	}
+	defer e.told()
 	changes := e.changeMembers(now)
 	for member, change := range changes {
 		e.introduce(ctx, member, change)
 	}
 }
+
+// tell waits for its turn to work out changes and to post them: a change holds all of a member's endpoints, so an older one
+// that arrived after a newer one would take away what that one gave. False: ctx ended. Afterwards call told.
+func (e *Engine) tell(ctx context.Context) bool {
+	select {
+	case e.telling <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (e *Engine) told() { <-e.telling }
 
 // changeMembers works out what changes for whom.
 func (e *Engine) changeMembers(now map[string]Member) map[string]MemberChanged {
@@ -127,7 +144,7 @@ func (e *Engine) endpointsReleased(member string, was, next *Record) {
 	e.mu.Lock()
 	for i := range was.Endpoints {
 		id := was.Endpoints[i].ID
-		if next.Endpoint(id) != nil || e.owners[id] != member {
+		if next.Endpoint(id) != nil || e.owners[id] != member || e.getsBack(member, id) {
 			continue
 		}
 		delete(e.owners, id)
@@ -139,6 +156,10 @@ func (e *Engine) endpointsReleased(member string, was, next *Record) {
 	e.mu.Unlock()
 	for _, to := range moves {
 		e.request(func(ctx context.Context) {
+			if !e.tell(ctx) {
+				return
+			}
+			defer e.told()
 			e.mu.Lock()
 			m, ok := e.members[to]
 			var change MemberChanged
@@ -151,6 +172,13 @@ func (e *Engine) endpointsReleased(member string, was, next *Record) {
 			}
 		})
 	}
+}
+
+// getsBack tells whether an endpoint that the member's record let go has been given to it again since: then the change
+// that says so is on its way. Call with e.mu held.
+func (e *Engine) getsBack(member string, id presence.EndpointID) bool {
+	m, ok := e.members[member]
+	return ok && slices.Contains(m.Endpoints, id) && !e.changeOf(&m, nil).Excluded
 }
 
 func (e *Engine) ownerOf(id presence.EndpointID) (string, bool) {
