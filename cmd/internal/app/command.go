@@ -126,68 +126,11 @@ func (a *account) command(ctx context.Context, req []byte) []byte {
 }
 
 func (a *account) carryOut(ctx context.Context, c command) (reply, error) {
-	switch c.Op {
-	case "account":
-		return reply{Account: a.describe()}, nil
-	case "members":
-		q := console.MemberQuery{Limit: api.DefaultLimit}
-		if c.Query != nil {
-			q = *c.Query
-		}
-		return reply{Members: a.members(q)}, nil
-	case "member":
-		m, err := a.member(c.Key)
-		return reply{Member: m}, err
-	case "explain":
-		if c.Explain == nil {
-			c.Explain = &explainQuery{}
-		}
-		e, err := a.explain(ctx, c.Key, *c.Explain)
-		return reply{Explanation: e}, err
-	case "directory":
-		return a.directoryPage(c.Directory)
-	case "monitors":
-		return reply{Monitors: a.monitorList()}, nil
-	case "authorize":
-		f, err := whenRunning(ctx, func() (monitors.Flow, error) {
-			return a.monitors.Authorize(ctx, c.order())
-		})
-		return a.signInStarted(c.Key, f, err)
-	case "renew":
-		f, err := whenRunning(ctx, func() (monitors.Flow, error) { return a.monitors.Renew(ctx, c.order()) })
-		return a.signInStarted(c.Key, f, err)
-	case "add_monitor":
-		in, err := whenRunning(ctx, func() (monitors.Info, error) { return a.monitors.Add(ctx, c.order()) })
-		return a.monitorChanged(c.Key, in, err)
-	case "remove_monitor":
-		in, err := a.removeMonitor(ctx, c.Key)
-		return a.monitorChanged(c.Key, in, err)
-	case "retry_monitor":
-		return a.retryMonitor(c.Key)
-	case "sign_in":
-		return a.finishSignIn(ctx, c.Answer)
-	case "authorization":
-		return a.awaitAuthorization(ctx, c)
-	case "reseal", "reseal_all":
-		return a.reseal(ctx, c.Op == "reseal_all")
-	case "probe":
-		return a.probe(ctx), nil
-	case "rotate_certificate":
-		return a.rotateCertificate(ctx)
-	case "replay", "replay_state", "replay_stop":
-		return a.replayCommand(c)
-	case "resync":
-		st, err := a.resyncs.start(c.Key)
-		return reply{Resync: st}, err
-	case "resync_state":
-		st, err := a.resyncs.state(c.Key, c.Since)
-		return reply{Resync: st}, err
-	case "resync_stop":
-		a.resyncs.stop(c.Key)
-		return reply{}, nil
-	default:
+	do, ok := orders()[c.Op]
+	if !ok {
 		return reply{}, fail("invalid", "this replica does not know the command %q", c.Op)
 	}
+	return do(a, ctx, c)
 }
 
 // startingUp is how often the monitors are asked again whether they run by now.

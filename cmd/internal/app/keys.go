@@ -118,7 +118,7 @@ func (b *backend) RotateCertificate(ctx context.Context, account string) (api.Ce
 	return *r.Certificate, nil
 }
 
-func (a *account) rotateCertificate(ctx context.Context) (reply, error) {
+func (a *account) rotateCertificate(ctx context.Context, _ command) (reply, error) {
 	r, err := a.monitors.RotateCertificate(ctx)
 	if err != nil {
 		return reply{}, fail("unavailable", "account %s: %v", a.name, err)

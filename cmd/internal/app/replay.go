@@ -283,24 +283,6 @@ func (r *replays) stop(id string) {
 	}
 }
 
-// replayCommand carries out what an administrator orders about replays.
-func (a *account) replayCommand(c command) (reply, error) {
-	switch c.Op {
-	case "replay":
-		if c.Replay == nil {
-			return reply{}, fail("invalid", "the replay lacks a policy")
-		}
-		st, err := a.replays.start(*c.Replay)
-		return reply{Replay: st}, err
-	case "replay_state":
-		st, err := a.replays.state(c.Key, c.Since)
-		return reply{Replay: st}, err
-	default:
-		a.replays.stop(c.Key)
-		return reply{}, nil
-	}
-}
-
 // ReplayPolicy implements console.Backend.
 func (b *backend) ReplayPolicy(ctx context.Context, account string, in api.ReplayRequest, each func(api.ReplayItem) error) error {
 	r, err := b.ask(ctx, account, command{Op: "replay", Replay: &in})

@@ -30,8 +30,8 @@ func (b *backend) finishSignIn(ctx context.Context, account string, answer signi
 }
 
 // finishSignIn takes the answer at the owner's. A reply without an authorisation says that none waits for it.
-func (a *account) finishSignIn(ctx context.Context, answer *signin.Answer) (reply, error) {
-	if answer == nil {
+func (a *account) finishSignIn(ctx context.Context, c command) (reply, error) {
+	if c.Answer == nil {
 		return reply{}, fail("invalid", "the answer is missing")
 	}
 	if deadline, ok := ctx.Deadline(); ok {
@@ -39,7 +39,7 @@ func (a *account) finishSignIn(ctx context.Context, answer *signin.Answer) (repl
 		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-answerMargin))
 		defer cancel()
 	}
-	f, err := a.monitors.FinishSignIn(ctx, monitors.Answer(*answer))
+	f, err := a.monitors.FinishSignIn(ctx, monitors.Answer(*c.Answer))
 	switch {
 	case errors.Is(err, monitors.ErrUnknownSignIn):
 		return reply{}, nil
@@ -78,14 +78,14 @@ func (a *account) removeMonitor(ctx context.Context, upn string) (monitors.Info,
 	return a.monitors.Remove(ctx, upn)
 }
 
-func (a *account) retryMonitor(upn string) (reply, error) {
-	err := a.monitors.Retry(upn)
+func (a *account) retryMonitor(_ context.Context, c command) (reply, error) {
+	err := a.monitors.Retry(c.Key)
 	for _, in := range a.monitors.Monitors() {
-		if err == nil && in.ID == monitors.ID(upn) {
-			return a.monitorChanged(upn, in, nil)
+		if err == nil && in.ID == monitors.ID(c.Key) {
+			return a.monitorChanged(c.Key, in, nil)
 		}
 	}
-	return a.monitorChanged(upn, monitors.Info{}, err)
+	return a.monitorChanged(c.Key, monitors.Info{}, err)
 }
 
 // monitorChanged is the reply to an order about a monitor.

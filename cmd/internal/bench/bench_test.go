@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -77,6 +78,15 @@ func TestFlags(t *testing.T) {
 	require.Equal(t, 0, run([]string{"--help"}, nil, &out, &errs))
 	require.Equal(t, 1, run([]string{"--fast"}, nil, &out, &errs))
 	require.Equal(t, 1, run([]string{roleArg, "king", "{}"}, nil, &out, &errs))
+}
+
+func TestOptions(t *testing.T) {
+	o, err := parse(nil, io.Discard)
+	require.NoError(t, err)
+	require.Equal(t, options{only: []string{"ack", "item", "latency", "decoder", "memory"}}, o)
+	o, err = parse([]string{"--quick", "--strict", "--keep", "--only", "item,ack", "--json", "a.json", "--profile", "cpu"}, io.Discard)
+	require.NoError(t, err)
+	require.Equal(t, options{only: []string{"item", "ack"}, file: "a.json", profile: "cpu", quick: true, strict: true, keep: true}, o)
 }
 
 // Everybody begins a call, then everybody ends it.

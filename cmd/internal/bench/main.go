@@ -63,64 +63,100 @@ func run(args []string, in io.Reader, out, errs io.Writer) int {
 	return 0
 }
 
-func measure(ctx context.Context, args []string, out, errs io.Writer) (err error) {
-	all := parts()
+// options are what a run is asked for.
+type options struct {
+	only                []string // parts
+	file, profile       string   // "" for none
+	quick, strict, keep bool
+}
+
+func parse(args []string, errs io.Writer) (options, error) {
 	var names []string
-	for _, p := range all {
+	for _, p := range parts() {
 		names = append(names, p.name)
 	}
+	all := strings.Join(names, ",")
+	var (
+		o    options
+		only string
+	)
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(errs)
-	file := flags.String("json", "", "write the figures to this file too")
-	only := flags.String("only", strings.Join(names, ","), "parts to run")
-	quick := flags.Bool("quick", false, "short rounds and few members: to see that it works, not to judge by")
-	strict := flags.Bool("strict", false, "exit status 1 if a target is missed")
-	keep := flags.Bool("keep", false, "keep the folder with the bridges' data and logs")
-	profile := flags.String("profile", "", "folder for CPU profiles of the processes that are measured")
-	if err := flags.Parse(args); err != nil {
-		return err
+	for _, f := range []struct {
+		name, value, usage string
+		at                 *string
+	}{
+		{"json", "", "write the figures to this file too", &o.file},
+		{"only", all, "parts to run", &only},
+		{"profile", "", "folder for CPU profiles of the processes that are measured", &o.profile},
+	} {
+		flags.StringVar(f.at, f.name, f.value, f.usage)
 	}
-	chosen := strings.Split(*only, ",")
-	for _, name := range chosen {
+	for _, f := range []struct {
+		name, usage string
+		at          *bool
+	}{
+		{"quick", "short rounds and few members: to see that it works, not to judge by", &o.quick},
+		{"strict", "exit status 1 if a target is missed", &o.strict},
+		{"keep", "keep the folder with the bridges' data and logs", &o.keep},
+	} {
+		flags.BoolVar(f.at, f.name, false, f.usage)
+	}
+	if err := flags.Parse(args); err != nil {
+		return o, err
+	}
+	o.only = strings.Split(only, ",")
+	for _, name := range o.only {
 		if !slices.Contains(names, name) {
-			return fmt.Errorf("--only %s: use some of %s", name, strings.Join(names, ","))
+			return o, fmt.Errorf("--only %s: use some of %s", name, all)
 		}
+	}
+	return o, nil
+}
+
+func measure(ctx context.Context, args []string, out, errs io.Writer) (err error) {
+	o, err := parse(args, errs)
+	if err != nil {
+		return err
 	}
 	dir, err := os.MkdirTemp("", "presence-bridge-bench-")
 	if err != nil {
 		return err
 	}
 	defer func() {
-		if *keep {
+		if o.keep {
 			_, err2 := fmt.Fprintln(errs, "kept:", dir)
 			err = errors.Join(err, err2)
 			return
 		}
 		err = errors.Join(err, os.RemoveAll(dir))
 	}()
-	b := &bench{dir: dir, profile: *profile, quick: *quick, out: out, say: errs, report: newReport(*quick)}
-	var failed []error
-	for _, p := range all {
-		if !slices.Contains(chosen, p.name) {
-			continue
-		}
-		if err := p.run(ctx, b); err != nil { // the other parts' figures stand
-			failed = append(failed, fmt.Errorf("%s: %w", p.name, err))
-		}
-		if ctx.Err() != nil {
-			break
-		}
-	}
+	b := &bench{dir: dir, profile: o.profile, quick: o.quick, out: out, say: errs, report: newReport(o.quick)}
+	failed := b.run(ctx, o.only)
 	if err := b.report.print(out); err != nil {
 		return err
 	}
-	if *file != "" {
-		if err := b.report.write(*file); err != nil {
+	if o.file != "" {
+		if err := b.report.write(o.file); err != nil {
 			return err
 		}
 	}
-	if *strict && b.report.missed() > 0 {
-		failed = append(failed, fmt.Errorf("%d targets are missed", b.report.missed()))
+	if o.strict && b.report.missed() > 0 {
+		failed = errors.Join(failed, fmt.Errorf("%d targets are missed", b.report.missed()))
+	}
+	return failed
+}
+
+// run runs the parts that were chosen. One that fails leaves the others' figures standing.
+func (b *bench) run(ctx context.Context, chosen []string) error {
+	var failed []error
+	for _, p := range parts() {
+		if ctx.Err() != nil || !slices.Contains(chosen, p.name) {
+			continue
+		}
+		if err := p.run(ctx, b); err != nil {
+			failed = append(failed, fmt.Errorf("%s: %w", p.name, err))
+		}
 	}
 	return errors.Join(failed...)
 }
