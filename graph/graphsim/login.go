@@ -100,7 +100,12 @@ func (s *Sim) RegisterCertificate(cert *x509.Certificate) {
 // Consent replaces the permissions of the app registration: application roles and delegated scopes.
 // Tokens issued before keep theirs.
 func (s *Sim) Consent(roles, scopes []string) {
-	s.login.editApp(s.ClientID, func(a *app) { a.roles, a.scopes = slices.Clone(roles), slices.Clone(scopes) })
+	s.ConsentTo(s.ClientID, roles, scopes)
+}
+
+// ConsentTo does the same for any app registration, by client id.
+func (s *Sim) ConsentTo(clientID string, roles, scopes []string) {
+	s.login.editApp(strings.ToLower(clientID), func(a *app) { a.roles, a.scopes = slices.Clone(roles), slices.Clone(scopes) })
 }
 
 func (l *login) editApp(id string, f func(a *app)) {

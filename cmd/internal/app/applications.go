@@ -18,12 +18,7 @@ import (
 // its own. The first is the account's: it reads the directory and sets presence, whose session is named after the
 // application (learn:api/presence-setpresence); with two there would be two sessions.
 func (a *account) buildGraph() error {
-	g := a.cfg.Graph
-	all := append([]config.Application{{
-		ClientID: g.ClientID, ClientSecretFile: g.ClientSecretFile, CertificateFile: g.CertificateFile,
-		CertificatePasswordFile: g.CertificatePasswordFile,
-	}}, g.Applications...)
-	for i, app := range all {
+	for i, app := range a.cfg.Graph.AllApplications() {
 		client, err := a.newGraph(app, i+1)
 		if err != nil {
 			return err

@@ -51,9 +51,17 @@ func (v *validator) monitorFiles(a *Account, path string) {
 
 // ClientIDs are the application ids of the account, the first one first.
 func (g *Graph) ClientIDs() []string {
-	ids := []string{g.ClientID}
-	for _, app := range g.Applications {
+	var ids []string
+	for _, app := range g.AllApplications() {
 		ids = append(ids, app.ClientID)
 	}
 	return ids
+}
+
+// AllApplications are the account's applications, that of client_id first.
+func (g *Graph) AllApplications() []Application {
+	return append([]Application{{
+		ClientID: g.ClientID, ClientSecretFile: g.ClientSecretFile, CertificateFile: g.CertificateFile,
+		CertificatePasswordFile: g.CertificatePasswordFile,
+	}}, g.Applications...)
 }

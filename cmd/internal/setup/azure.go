@@ -31,17 +31,28 @@ var templates embed.FS
 
 // plan is what the templates are filled in with.
 type plan struct {
-	Account, Tenant, ClientID string
-	Name                      string // of the app registration
+	Account, Tenant           string
 	Graph, GraphAppID         string
 	AzureCloud, MgEnvironment string
 	Redirect                  string // "" without monitors
-	Application, Delegated    []Permission
-	SecretFile                string
-	CertificateFile           string // "" with a secret
+	Applications              []registration
+	Several                   bool // applications
+	Places                    int  // of a monitor
+	Delegated                 []Permission
 	Subscriptions             bool
 	Monitors                  []monitor
 	NextSteps                 []string
+}
+
+// registration is an application to be registered.
+type registration struct {
+	ClientID        string
+	Key             string // of ClientID, as it is called in the configuration of an account
+	Name            string
+	Files           string // what the names of the files begin with that a script makes for it
+	Permissions     []Permission
+	SecretFile      string
+	CertificateFile string // "" with a secret
 }
 
 // monitor is a user to be made.
@@ -76,9 +87,13 @@ func newPlan(cfg *config.Config, a *config.Account) (plan, error) {
 		return plan{}, err
 	}
 	p := plan{
-		Account: a.Name, Tenant: a.Graph.TenantID, ClientID: a.Graph.ClientID, Name: "presence-bridge " + a.Name,
-		Graph: cloud.Graph, GraphAppID: GraphAppID, Application: ApplicationPermissions(NamesGroups(a)),
-		SecretFile: a.Graph.ClientSecretFile, CertificateFile: a.Graph.CertificateFile, Subscriptions: cloud.Subscriptions,
+		Account: a.Name, Tenant: a.Graph.TenantID, Graph: cloud.Graph, GraphAppID: GraphAppID, Applications: registrations(a),
+		Several: len(a.Graph.Applications) > 0, Subscriptions: cloud.Subscriptions,
+	}
+	p.Places = graph.MaxPresences * len(p.Applications)
+	once := ""
+	if p.Several {
+		once = ", once for each application"
 	}
 	p.AzureCloud, p.MgEnvironment = clouds(cloud.Cloud)
 	p.NextSteps = append(p.NextSteps, "Then: presence-bridge verify --config FILE --account "+a.Name)
@@ -92,9 +107,26 @@ func newPlan(cfg *config.Config, a *config.Account) (plan, error) {
 			return plan{}, err
 		}
 		p.Monitors = append(p.Monitors, m)
-		p.NextSteps = append(p.NextSteps, "Sign the monitor in once the bridge runs: presence-bridge monitors authorize "+upn)
+		p.NextSteps = append(p.NextSteps, "Sign the monitor in once the bridge runs"+once+": presence-bridge monitors authorize "+upn)
 	}
 	return p, nil
+}
+
+// registrations are the account's applications. A further one is called after its place, which it keeps.
+func registrations(a *config.Account) []registration {
+	var out []registration
+	for i, app := range a.Graph.AllApplications() {
+		r := registration{
+			ClientID: app.ClientID, Key: "client_id", Name: "presence-bridge " + a.Name, Files: a.Name,
+			Permissions: ApplicationPermissions(NamesGroups(a)), SecretFile: app.ClientSecretFile, CertificateFile: app.CertificateFile,
+		}
+		if i > 0 {
+			r.Key, r.Permissions = fmt.Sprintf("applications[%d].client_id", i-1), FurtherPermissions()
+			r.Name, r.Files = fmt.Sprintf("%s %d", r.Name, i+1), fmt.Sprintf("%s-%d", r.Files, i+1)
+		}
+		out = append(out, r)
+	}
+	return out
 }
 
 // clouds are the names that Microsoft's two tools have for a cloud.

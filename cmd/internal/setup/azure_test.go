@@ -36,6 +36,13 @@ func government(cfg *config.Config) {
 	a.Graph.Cloud, a.Monitors, a.Graph.ClientSecretFile, a.Graph.CertificateFile = "usgov-l5", nil, "", "/etc/presence-bridge/it's.pem"
 }
 
+func several(cfg *config.Config) {
+	cfg.Accounts[0].Graph.Applications = []config.Application{
+		{ClientID: "33333333-3333-4333-8333-333333333333", ClientSecretFile: "/etc/presence-bridge/contoso-second"},
+		{ClientID: "44444444-4444-4444-8444-444444444444", CertificateFile: "/etc/presence-bridge/third.pem"},
+	}
+}
+
 func printed(t *testing.T, format Format, change ...func(*config.Config)) string {
 	t.Helper()
 	cfg, account := example(change...)
@@ -45,7 +52,7 @@ func printed(t *testing.T, format Format, change ...func(*config.Config)) string
 }
 
 func TestGolden(t *testing.T) {
-	for name, change := range map[string][]func(*config.Config){"global": nil, "government": {government}} {
+	for name, change := range map[string][]func(*config.Config){"global": nil, "government": {government}, "several": {several}} {
 		for _, format := range Formats() {
 			t.Run(name+" "+string(format), func(t *testing.T) {
 				got := printed(t, format, change...)
@@ -96,6 +103,7 @@ func bash(t *testing.T, dir, script string, args ...string) string {
 func TestScriptIsShell(t *testing.T) {
 	bash(t, t.TempDir(), printed(t, FormatCLI), "-n")
 	bash(t, t.TempDir(), printed(t, FormatCLI, government), "-n")
+	bash(t, t.TempDir(), printed(t, FormatCLI, several), "-n")
 }
 
 // az stands in for the Azure CLI: it notes what it is called with, and answers as if nothing existed.
@@ -108,11 +116,11 @@ for arg in "$@"; do
 done
 case "$1 $2 $3" in
 "ad app list") ;;
-"ad app create") echo new-app ;;
+"ad app create") if [[ "$*" == *contoso\ 2* ]]; then echo second-app; else echo new-app; fi ;;
 "ad app credential") echo fresh-secret ;;
 "ad app show")
-  if [[ "$*" == *redirectUris* ]]; then echo https://old.example.com/cb; else [[ -e made ]]; fi ;;
-"ad app update") touch made ;;
+  if [[ "$*" == *redirectUris* ]]; then echo https://old.example.com/cb; else [[ -e "made-$5" || $5 == 4444* ]]; fi ;;
+"ad app update") touch "made-$5" ;;
 "ad sp show")
   if [[ "$*" == *"--query id"* ]]; then echo "sp-of-$5"; else exit 3; fi ;;
 "ad user show") exit 3 ;;
@@ -160,8 +168,44 @@ func TestScriptRuns(t *testing.T) {
 	}
 }
 
+// TestScriptRunsForEachApplication runs it where the third one exists already.
+func TestScriptRunsForEachApplication(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "az"), []byte(az), 0o700))
+	out := bash(t, dir, printed(t, FormatCLI, several))
+	calls, err := os.ReadFile(filepath.Join(dir, "calls"))
+	require.NoError(t, err)
+	text := string(calls)
+	grant := func(app, role string) string {
+		return `{"principalId": "sp-of-` + app + `", "resourceId": "sp-of-00000003-0000-0000-c000-000000000000", "appRoleId": "` + role + `"}`
+	}
+	require.Contains(t, text, grant("new-app", ApplicationPermissions(false)[0].ID))
+	for _, app := range []string{"second-app", "44444444-4444-4444-8444-444444444444"} {
+		require.NotContains(t, text, grant(app, ApplicationPermissions(false)[0].ID), "only the first sets presence")
+		for _, p := range FurtherPermissions() {
+			require.Contains(t, text, grant(app, p.ID))
+		}
+		require.Contains(t, text, "[ad] [app] [update] [--id] ["+app+"] [--web-redirect-uris] [https://bridge.example.com/authorize/callback]")
+		require.Contains(t, text, `{"clientId": "sp-of-`+app+`", "consentType": "AllPrincipals"`)
+	}
+	for _, want := range []string{"[presence-bridge contoso]", "[presence-bridge contoso 2]"} {
+		require.Contains(t, text, "[--display-name] "+want+" [--sign-in-audience]")
+	}
+	require.NotContains(t, text, "[presence-bridge contoso 3]", "it exists")
+	for _, file := range []string{"contoso-client-secret", "contoso-2-client-secret"} {
+		require.FileExists(t, filepath.Join(dir, file))
+	}
+	require.NoFileExists(t, filepath.Join(dir, "contoso-3-client-secret"))
+	for _, want := range []string{
+		"  client_id: new-app\n", "  applications[0].client_id: second-app\n", "  applications[1].client_id: 44444444-",
+		"  move contoso-2-client-secret to /etc/presence-bridge/contoso-second\n", "contoso-3-certificate.pem",
+	} {
+		require.Contains(t, out, want)
+	}
+}
+
 func TestPowerShellIsPlausible(t *testing.T) {
-	for _, change := range [][]func(*config.Config){nil, {government}} {
+	for _, change := range [][]func(*config.Config){nil, {government}, {several}} {
 		text := printed(t, FormatPowerShell, change...)
 		var open []rune
 		for line := range strings.SplitSeq(text, "\n") {

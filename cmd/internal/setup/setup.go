@@ -18,6 +18,7 @@ type Permission struct {
 	// Optional: the bridge works without it.
 	Optional bool
 	Purpose  string // what the bridge needs it for
+	Without  string // what then comes of lacking an optional one, where that is worth a warning
 }
 
 // ApplicationPermissions are what the bridge itself is allowed, whoever is signed in; groups tells whether the policy
@@ -34,6 +35,22 @@ func ApplicationPermissions(groups bool) []Permission {
 		})
 	}
 	return list
+}
+
+// ReadPresence is the application permission to read presence and no more.
+func ReadPresence() Permission {
+	return Permission{
+		Name: "Presence.Read.All", ID: "a70e0c2d-e793-494c-94c4-118fa0a67f42", Optional: true,
+		Purpose: "read presence out of its own budget, beside the first application",
+		Without: "the first application reads in its place, out of its own budget",
+	}
+}
+
+// FurtherPermissions are what an application is allowed that an account has beside its first one: it reads, and monitors
+// sign in for it. Only the first sets presence and lists people.
+func FurtherPermissions() []Permission {
+	end := ApplicationPermissions(false)[2]
+	return []Permission{ReadPresence(), end}
 }
 
 // NamesGroups tells whether the account's policy names groups. A policy that cannot be read names none.

@@ -41,7 +41,7 @@ func BridgeRuns(ctx context.Context, cfg *config.Config) bool {
 // that allows a client one token at a time would end the bridge's.
 func Directory(ctx context.Context, opts Options, a *config.Account) (*directory.Report, error) {
 	opts = opts.withDefaults()
-	t := &tenant{site: &site{opts: opts, cfg: opts.Config, now: opts.Now()}, cfg: a}
+	t := &tenant{site: &site{opts: opts, cfg: opts.Config, now: opts.Now()}, cfg: a, apps: applications(&a.Graph)}
 	if t.policy, t.policyErr = a.ParsePolicy(); t.policyErr != nil {
 		return nil, t.policyErr
 	}

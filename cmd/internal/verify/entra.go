@@ -76,12 +76,12 @@ func checkClock(t *tenant) []Check {
 	return []Check{ok(name, "", "%s", text)}
 }
 
-func checkToken(t *tenant) []Check {
+func checkToken(_ *tenant, a *application) []Check {
 	const name = "app_token"
-	if t.tokenErr != nil {
-		return []Check{failed(name, "", tokenRemedy(t.tokenErr), "%v", t.tokenErr)}
+	if a.tokenErr != nil {
+		return []Check{failed(name, a.subject(""), tokenRemedy(a.tokenErr), "%v", a.tokenErr)}
 	}
-	return []Check{ok(name, "", "Entra gives one for application %s, good until %s", t.cfg.Graph.ClientID, clock(t.token.Expires))}
+	return []Check{ok(name, a.subject(""), "Entra gives one for application %s, good until %s", a.cfg.ClientID, clock(a.token.Expires))}
 }
 
 // tokenRemedy says what to do about a refused app token, by Entra's number (entra: reference-error-codes).
@@ -124,87 +124,105 @@ func tokenRemedy(err error) string {
 }
 
 // checkPermissions looks for each application permission among the token's roles.
-func checkPermissions(t *tenant) []Check {
+func checkPermissions(t *tenant, a *application) []Check {
 	const name = "permission"
 	var out []Check
-	for _, p := range setup.ApplicationPermissions(setup.NamesGroups(t.cfg)) {
+	for _, p := range a.permissions(t) {
+		subject := a.subject(p.Name)
 		switch {
-		case t.tokenErr != nil:
-			out = append(out, skipped(name, p.Name, "there is no app token to read it from"))
-		case !t.token.Readable:
-			out = append(out, skipped(name, p.Name, "the app token cannot be read"))
-		case slices.Contains(t.token.Roles, p.Name):
-			out = append(out, ok(name, p.Name, "granted: %s", p.Purpose))
-		case p.Optional:
-			out = append(out, skipped(name, p.Name, "not granted, and optional: %s", p.Purpose))
+		case a.tokenErr != nil:
+			out = append(out, skipped(name, subject, "there is no app token to read it from"))
+		case !a.token.Readable:
+			out = append(out, skipped(name, subject, "the app token cannot be read"))
+		case slices.Contains(a.token.Roles, p.Name):
+			out = append(out, ok(name, subject, "granted: %s", p.Purpose))
+		case p.Optional && p.Without == "":
+			out = append(out, skipped(name, subject, "not granted, and optional: %s", p.Purpose))
 		default:
-			out = append(out, missing(t, name, p))
+			out = append(out, missing(a, name, p))
 		}
 	}
 	return out
 }
 
-// missing is a required permission that the token does not carry. A lesser or wider one may do.
-func missing(t *tenant, name string, p setup.Permission) Check {
+// missing is a permission that the token does not carry and should. A lesser or wider one may do.
+func missing(a *application, name string, p setup.Permission) Check {
 	remedy := fmt.Sprintf("add the application permission %s (%s) in Entra and grant admin consent: presence-bridge setup azure", p.Name, p.ID)
-	for _, instead := range []struct{ want, have, remark string }{
-		{"User.Read.All", "Directory.Read.All", "Directory.Read.All is granted, which is more than needed"},
-		{"User.Read.All", "User.ReadBasic.All", "only User.ReadBasic.All is granted: disabled accounts and guests cannot be told apart from members"},
+	subject := a.subject(p.Name)
+	for _, instead := range []struct {
+		want, have, remark string
+		result             Result
+	}{
+		{"User.Read.All", "Directory.Read.All", "Directory.Read.All is granted, which is more than needed", Warning},
+		{"User.Read.All", "User.ReadBasic.All", "only User.ReadBasic.All is granted: disabled accounts and guests cannot be told apart from members", Warning},
+		// learn:api/presence-get and cloudcommunications-getpresencesbyuserid name either for reading.
+		{"Presence.Read.All", "Presence.ReadWrite.All", "Presence.ReadWrite.All is granted, which is more than needed", OK},
 	} {
-		if p.Name == instead.want && slices.Contains(t.token.Roles, instead.have) {
-			return warning(name, p.Name, remedy, "%s", instead.remark)
+		switch {
+		case p.Name != instead.want || !slices.Contains(a.token.Roles, instead.have):
+		case instead.result == OK:
+			return ok(name, subject, "%s", instead.remark)
+		default:
+			return warning(name, subject, remedy, "%s", instead.remark)
 		}
 	}
-	return failed(name, p.Name, remedy, "the app token does not carry it: %s", p.Purpose)
+	if p.Optional {
+		return warning(name, subject, remedy, "the app token does not carry it: %s", p.Without)
+	}
+	return failed(name, subject, remedy, "the app token does not carry it: %s", p.Purpose)
 }
 
 // checkConsent compares what the registration asks for with what the token carries: an application permission is in
 // the token only if an administrator has consented to it.
-func checkConsent(t *tenant) []Check {
+func checkConsent(_ *tenant, a *application) []Check {
 	const name = "admin_consent"
 	const remedy = "Entra > App registrations > API permissions > Grant admin consent, as a Privileged Role Administrator; or presence-bridge setup azure"
+	subject := a.subject("")
 	switch {
-	case graph.IsKind(t.tokenErr, graph.ConsentMissing):
-		return []Check{failed(name, "", remedy, "Entra says that nobody has consented: %v", t.tokenErr)}
-	case t.tokenErr != nil:
-		return []Check{skipped(name, "", "there is no app token to see it by")}
-	case !t.token.Readable:
-		return []Check{skipped(name, "", "the app token cannot be read")}
-	case len(t.token.Roles) == 0:
-		return []Check{failed(name, "", remedy, "the app token carries no application permission at all")}
+	case graph.IsKind(a.tokenErr, graph.ConsentMissing):
+		return []Check{failed(name, subject, remedy, "Entra says that nobody has consented: %v", a.tokenErr)}
+	case a.tokenErr != nil:
+		return []Check{skipped(name, subject, "there is no app token to see it by")}
+	case !a.token.Readable:
+		return []Check{skipped(name, subject, "the app token cannot be read")}
+	case len(a.token.Roles) == 0 && a.further:
+		return []Check{warning(name, subject, remedy, "the app token carries no application permission at all; the monitors' sign-ins are enough to subscribe with")}
+	case len(a.token.Roles) == 0:
+		return []Check{failed(name, subject, remedy, "the app token carries no application permission at all")}
 	}
 	byID := map[string]string{}
-	for _, p := range setup.ApplicationPermissions(true) {
+	for _, p := range append(setup.ApplicationPermissions(true), setup.FurtherPermissions()...) {
 		byID[p.ID] = p.Name
 	}
 	var waiting []string
-	for _, d := range t.app.Declared {
-		if n, known := byID[strings.ToLower(d.ID)]; t.appErr == nil && d.Application && known && !slices.Contains(t.token.Roles, n) {
+	for _, d := range a.registration.Declared {
+		if n, known := byID[strings.ToLower(d.ID)]; a.registrationErr == nil && d.Application && known && !slices.Contains(a.token.Roles, n) {
 			waiting = append(waiting, n)
 		}
 	}
 	if len(waiting) > 0 {
-		return []Check{failed(name, "", remedy, "the registration asks for %s, and nobody has consented to it", strings.Join(waiting, ", "))}
+		return []Check{failed(name, subject, remedy, "the registration asks for %s, and nobody has consented to it", strings.Join(waiting, ", "))}
 	}
-	return []Check{ok(name, "", "an administrator has consented to %s", strings.Join(t.token.Roles, ", "))}
+	return []Check{ok(name, subject, "an administrator has consented to %s", strings.Join(a.token.Roles, ", "))}
 }
 
 // checkCredential says when the secret or the certificate ends.
-func checkCredential(t *tenant) []Check {
-	if t.cfg.Graph.CertificateFile != "" {
-		return []Check{checkAppCertificate(t)}
+func checkCredential(t *tenant, a *application) []Check {
+	if a.cfg.CertificateFile != "" {
+		return []Check{checkAppCertificate(t, a)}
 	}
 	const name = "client_secret"
-	if why := unread(t.credErr); why != "" {
-		return []Check{skipped(name, "", "when it ends is not known: %s", why)}
+	subject := a.subject("")
+	if why := unread(a.credErr); why != "" {
+		return []Check{skipped(name, subject, "when it ends is not known: %s", why)}
 	}
-	inUse := slices.DeleteFunc(slices.Clone(t.credentials), func(c graph.Credential) bool { return c.Kind != graph.CredentialSecret || !c.InUse })
+	inUse := slices.DeleteFunc(slices.Clone(a.credentials), func(c graph.Credential) bool { return c.Kind != graph.CredentialSecret || !c.InUse })
 	if len(inUse) == 0 {
-		return []Check{warning(name, "", "make a new secret in Entra and put its value into client_secret_file", "the registration lists no secret that begins as the configured one does, although Entra took it: it was deleted just now, or belongs to the enterprise application; when it ends is not known")}
+		return []Check{warning(name, subject, "make a new secret in Entra and put its value into client_secret_file", "the registration lists no secret that begins as the configured one does, although Entra took it: it was deleted just now, or belongs to the enterprise application; when it ends is not known")}
 	}
 	// Of several that begin alike, the one that ends last is meant: an ended one would not have been taken.
 	last := slices.MaxFunc(inUse, func(a, b graph.Credential) int { return a.Expires.Compare(b.Expires) })
-	return []Check{ending(name, "the secret", last.Expires, t.site.now, "make a new client secret in Entra and put its value into client_secret_file; the old one stays good meanwhile")}
+	return []Check{ending(name, subject, "the secret", last.Expires, t.site.now, "make a new client secret in Entra and put its value into client_secret_file; the old one stays good meanwhile")}
 }
 
 // unread is why the registration could not be read; "" if it was.
@@ -222,57 +240,66 @@ func unread(err error) string {
 	return err.Error()
 }
 
-func checkAppCertificate(t *tenant) Check {
+func checkAppCertificate(t *tenant, a *application) Check {
 	const name = "client_certificate"
+	subject := a.subject("")
 	switch {
-	case t.certErr != nil:
-		return failed(name, "", "give a PEM or PKCS#12 file with an RSA key and its certificate", "%v", t.certErr)
-	case t.certificate == nil:
-		return failed(name, "", "give a PEM or PKCS#12 file with an RSA key and its certificate", "there is no certificate in certificate_file")
-	case t.certificate.NotBefore.After(t.site.now):
-		return failed(name, "", "wait, or make another certificate; and check this machine's clock", "it is not valid before %s", clock(t.certificate.NotBefore))
+	case a.certErr != nil:
+		return failed(name, subject, "give a PEM or PKCS#12 file with an RSA key and its certificate", "%v", a.certErr)
+	case a.certificate == nil:
+		return failed(name, subject, "give a PEM or PKCS#12 file with an RSA key and its certificate", "there is no certificate in certificate_file")
+	case a.certificate.NotBefore.After(t.site.now):
+		return failed(name, subject, "wait, or make another certificate; and check this machine's clock", "it is not valid before %s", clock(a.certificate.NotBefore))
 	}
-	return ending(name, "the certificate", t.certificate.NotAfter, t.site.now,
+	return ending(name, subject, "the certificate", a.certificate.NotAfter, t.site.now,
 		"make a new certificate, register it with the application beside the old one, then replace certificate_file")
 }
 
 // ending judges when a credential ends.
-func ending(name, what string, end, now time.Time, remedy string) Check {
+func ending(name, subject, what string, end, now time.Time, remedy string) Check {
 	left := end.Sub(now)
 	switch {
 	case left <= 0:
-		return failed(name, "", remedy, "%s ended on %s", what, day(end))
+		return failed(name, subject, remedy, "%s ended on %s", what, day(end))
 	case left <= secretSoon:
-		return warning(name, "", remedy, "%s ends on %s, in %s", what, day(end), days(left))
+		return warning(name, subject, remedy, "%s ends on %s, in %s", what, day(end), days(left))
 	}
-	return ok(name, "", "%s ends on %s, in %s", what, day(end), days(left))
+	return ok(name, subject, "%s ends on %s, in %s", what, day(end), days(left))
 }
 
 // checkRedirect looks for the redirect URI, which signing monitors in through a browser needs.
-func checkRedirect(t *tenant) []Check {
+func checkRedirect(t *tenant, a *application) []Check {
 	const name = "redirect_uri"
-	want := setup.RedirectURI(t.site.cfg.PublicURL)
+	want, subject := setup.RedirectURI(t.site.cfg.PublicURL), a.subject("")
+	have := a.registration.RedirectURIs
 	switch {
 	case len(t.upns()) == 0:
-		return []Check{skipped(name, "", "there are no monitors to sign in")}
+		return []Check{skipped(name, subject, "there are no monitors to sign in")}
 	case want == "":
-		return []Check{skipped(name, "", "there is no public_url")}
-	case t.appErr != nil:
-		return []Check{skipped(name, "", "whether %s is registered is not known: %s", want, unread(t.appErr))}
-	case t.app.RedirectURIs == nil:
-		return []Check{skipped(name, "", "whether %s is registered is not known: the registration does not show its platform Web", want)}
-	case slices.Contains(t.app.RedirectURIs, want):
-		return []Check{ok(name, "", "%s is registered", want)}
+		return []Check{skipped(name, subject, "there is no public_url")}
+	case a.registrationErr != nil:
+		return []Check{skipped(name, subject, "whether %s is registered is not known: %s", want, unread(a.registrationErr))}
+	case have == nil:
+		return []Check{skipped(name, subject, "whether %s is registered is not known: the registration does not show its platform Web", want)}
+	case slices.Contains(have, want):
+		return []Check{ok(name, subject, "%s is registered", want)}
 	}
-	for _, have := range t.app.RedirectURIs {
-		if strings.EqualFold(have, want) || strings.EqualFold(strings.TrimRight(have, "/"), want) {
-			return []Check{failed(name, "", "register exactly "+want+": Entra compares letter by letter", "%s is registered, which is not the same", have)}
+	for _, uri := range have {
+		if strings.EqualFold(uri, want) || strings.EqualFold(strings.TrimRight(uri, "/"), want) {
+			return []Check{failed(name, subject, "register exactly "+want+": Entra compares letter by letter", "%s is registered, which is not the same", uri)}
 		}
 	}
 	remedy := "Entra > App registrations > Authentication > Web: add " + want + "; signing in by device code works without it"
 	text := want + " is not registered: signing a monitor in by redirect will end in AADSTS50011"
-	if t.monitorsErr == nil && !slices.ContainsFunc(t.monitors, func(m api.Monitor) bool { return m.State != "authorized" }) {
-		return []Check{warning(name, "", remedy, "%s; at present all monitors are signed in", text)}
+	if t.signedIn(a) {
+		return []Check{warning(name, subject, remedy, "%s; at present all monitors are signed in", text)}
 	}
-	return []Check{failed(name, "", remedy, "%s", text)}
+	return []Check{failed(name, subject, remedy, "%s", text)}
+}
+
+// signedIn tells whether the running bridge has every monitor signed in for the application.
+func (t *tenant) signedIn(a *application) bool {
+	return t.monitorsErr == nil && !slices.ContainsFunc(t.monitors, func(m api.Monitor) bool {
+		return m.State != "authorized" && (m.ClientID == "" || strings.EqualFold(m.ClientID, a.cfg.ClientID))
+	})
 }

@@ -70,7 +70,7 @@ func TestSlowReceiver(t *testing.T) {
 
 func TestOpaqueToken(t *testing.T) {
 	tn := &tenant{cfg: &config.Account{}}
-	for _, c := range append(checkPermissions(tn), checkConsent(tn)...) {
+	for _, c := range append(checkPermissions(tn, &application{}), checkConsent(tn, &application{})...) {
 		require.Equal(t, Skipped, c.Result)
 		require.Contains(t, c.Evidence, "cannot be read")
 	}

@@ -95,6 +95,7 @@ func (w *world) defaults() {
 	w.set("credential", "client_secret_file: "+w.file("secret", w.graph.ClientSecret))
 	w.set("endpoints", fmt.Sprintf("{login: %s, graph: %s, ca_file: %s}", w.front.URL, w.front.URL, w.file("ca.pem", string(w.front.ca)+string(w.graph.CAPEM()))))
 	w.set("cloud", "global")
+	w.set("applications", "[]")
 	w.set("monitors", "[{upn: presence1@contoso.example}]")
 	w.set("pbx", fmt.Sprintf("[{name: main, type: micollab, url: %s, token_file: %s, timeout: 2s}]", w.pbx.URL(), w.file("token", w.pbx.Token())))
 	w.set("policy", "{preset: micollab}")
@@ -118,8 +119,8 @@ func (w *world) config() *config.Config {
 			text += key + ": " + w.lines[key] + "\n"
 		}
 	}
-	text += fmt.Sprintf("accounts:\n  - name: contoso\n    graph:\n      tenant_id: %s\n      client_id: %s\n      %s\n      endpoints: %s\n      cloud: %s\n",
-		w.graph.TenantID, w.graph.ClientID, w.lines["credential"], w.lines["endpoints"], w.lines["cloud"])
+	text += fmt.Sprintf("accounts:\n  - name: contoso\n    graph:\n      tenant_id: %s\n      client_id: %s\n      %s\n      endpoints: %s\n      cloud: %s\n      applications: %s\n",
+		w.graph.TenantID, w.graph.ClientID, w.lines["credential"], w.lines["endpoints"], w.lines["cloud"], w.lines["applications"])
 	for _, key := range []string{"monitors", "pbx", "policy", "exclude"} {
 		text += "    " + key + ": " + w.lines[key] + "\n"
 	}

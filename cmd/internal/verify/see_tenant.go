@@ -2,7 +2,6 @@ package verify
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"net/http"
 	"sync"
@@ -26,21 +25,14 @@ type tenant struct {
 	site *site
 	cfg  *config.Account
 
-	client    *graph.Client
+	client    *graph.Client // of the first application
 	clientErr error
 	cloud     graph.CloudInfo
 	endpoints []endpoint
 
-	token       graph.Permissions
-	tokenErr    error
-	certificate *x509.Certificate // of certificate_file
-	certErr     error
-	app         graph.Registration
-	appErr      error
-	credentials []graph.Credential // of the registration
-	credErr     error
-	people      *roster.Roster
-	usersErr    error
+	apps     []*application // client_id is the first
+	people   *roster.Roster
+	usersErr error
 
 	pbxs      []*phone
 	policy    *policy.Policy
@@ -76,10 +68,13 @@ type phone struct {
 
 // lookAtTenant looks at everything of an account. What does not depend on one another is looked at at once.
 func lookAtTenant(ctx context.Context, s *site, a *config.Account) *tenant {
-	t := &tenant{site: s, cfg: a}
+	t := &tenant{site: s, cfg: a, apps: applications(&a.Graph)}
 	t.policy, t.policyErr = a.ParsePolicy()
 	var looking sync.WaitGroup
 	looking.Go(func() { t.lookAtGraph(ctx) })
+	for _, app := range t.apps[1:] {
+		looking.Go(func() { t.lookAtFurther(ctx, app) })
+	}
 	for i := range a.PBX {
 		p := &phone{cfg: &a.PBX[i]}
 		t.pbxs = append(t.pbxs, p)
@@ -91,20 +86,20 @@ func lookAtTenant(ctx context.Context, s *site, a *config.Account) *tenant {
 	return t
 }
 
-func newGraph(a *config.Account, s *site) (*graph.Client, error) {
+func newGraph(a *config.Account, app config.Application, s *site) (*graph.Client, error) {
 	g := a.Graph
 	cfg := graph.Config{
-		Account: a.Name, TenantID: g.TenantID, ClientID: g.ClientID, Cloud: graph.Cloud(g.Cloud),
+		Account: a.Name, TenantID: g.TenantID, ClientID: app.ClientID, Cloud: graph.Cloud(g.Cloud),
 		Endpoints:     graph.Endpoints{Login: g.Endpoints.Login, Graph: g.Endpoints.Graph, CAFile: g.Endpoints.CAFile},
 		UserAttribute: a.Directory.ExtensionAttribute, Timeout: s.opts.Timeout, Log: s.opts.Log,
 	}
-	if g.CertificateFile != "" {
-		cfg.Certificate = graph.CertificateFile(g.CertificateFile)
+	if app.CertificateFile != "" {
+		cfg.Certificate = graph.CertificateFile(app.CertificateFile)
 	} else {
-		cfg.ClientSecret = graph.SecretFile(g.ClientSecretFile)
+		cfg.ClientSecret = graph.SecretFile(app.ClientSecretFile)
 	}
-	if g.CertificatePasswordFile != "" {
-		cfg.CertificatePassword = graph.SecretFile(g.CertificatePasswordFile)
+	if app.CertificatePasswordFile != "" {
+		cfg.CertificatePassword = graph.SecretFile(app.CertificatePasswordFile)
 	}
 	return graph.New(cfg)
 }
@@ -113,14 +108,15 @@ func newGraph(a *config.Account, s *site) (*graph.Client, error) {
 var errNoToken = errors.New("there is no app token to ask with")
 
 func (t *tenant) lookAtGraph(ctx context.Context) {
-	t.client, t.clientErr = newGraph(t.cfg, t.site)
+	first := t.apps[0]
+	t.client, t.clientErr = newGraph(t.cfg, first.cfg, t.site)
 	if t.clientErr != nil {
-		t.tokenErr, t.appErr, t.credErr, t.usersErr, t.certErr = t.clientErr, errNoToken, errNoToken, errNoToken, t.clientErr
+		first.unusable(t.clientErr)
+		t.usersErr = errNoToken
 		return
 	}
 	defer t.client.Close()
 	t.cloud = t.client.Cloud()
-	t.certificate, t.certErr = t.client.Certificate()
 	login, api := t.client.Addresses()
 	t.endpoints = []endpoint{
 		t.probe(ctx, "login", login, "/"+t.cfg.Graph.TenantID+"/v2.0/.well-known/openid-configuration"),
@@ -128,13 +124,24 @@ func (t *tenant) lookAtGraph(ctx context.Context) {
 	}
 	limited, cancel := context.WithTimeout(ctx, t.site.opts.Timeout)
 	defer cancel()
-	if t.token, t.tokenErr = t.client.AppPermissions(limited); t.tokenErr != nil {
-		t.appErr, t.credErr, t.usersErr = errNoToken, errNoToken, errNoToken
+	if first.look(limited, t.client); first.tokenErr != nil {
+		t.usersErr = errNoToken
 		return
 	}
-	t.app, t.appErr = t.client.Registration(limited)
-	t.credentials, t.credErr = t.client.Credentials(limited)
 	t.listUsers(ctx)
+}
+
+// lookAtFurther looks at an application beside the first: what all of them share was seen with that one.
+func (t *tenant) lookAtFurther(ctx context.Context, a *application) {
+	c, err := newGraph(t.cfg, a.cfg, t.site)
+	if err != nil {
+		a.unusable(err)
+		return
+	}
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(ctx, t.site.opts.Timeout)
+	defer cancel()
+	a.look(ctx, c)
 }
 
 func (t *tenant) probe(ctx context.Context, name, base, path string) endpoint {

@@ -174,7 +174,7 @@ func siteChecks() []func(*site) []Check {
 // tenantChecks are the checks of an account, in the order in which they are shown.
 func tenantChecks() []func(*tenant) []Check {
 	return []func(*tenant) []Check{
-		checkEndpoints, checkClock, checkToken, checkPermissions, checkConsent, checkCredential, checkRedirect,
+		checkEndpoints, checkClock, ofEach(checkToken), ofEach(checkPermissions), ofEach(checkConsent), ofEach(checkCredential), ofEach(checkRedirect),
 		checkMonitors, checkGroups, checkCapacity, checkReceiver, checkGraphReach, checkPBXs, checkStatuses, checkPolicy,
 	}
 }
@@ -221,7 +221,12 @@ func secretsOf(cfg *config.Config) []string {
 	files := []string{token}
 	for i := range cfg.Accounts {
 		a := &cfg.Accounts[i]
-		files = append(files, a.Graph.ClientSecretFile, a.Graph.CertificatePasswordFile)
+		for _, app := range a.Graph.AllApplications() {
+			files = append(files, app.ClientSecretFile, app.CertificatePasswordFile)
+		}
+		for _, m := range a.Monitors {
+			files = append(files, m.ClientSecretFile, m.CertificatePasswordFile)
+		}
 		for j := range a.PBX {
 			files = append(files, a.PBX[j].TokenFile)
 		}
