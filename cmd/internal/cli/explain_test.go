@@ -60,7 +60,12 @@ func testExplain(t *testing.T, file string, s *site) {
 	require.Contains(t, text, upn)
 	require.Contains(t, text, "account contoso")
 	require.Contains(t, text, "Coverage: ")
-	during := time.Now()
+	// The history follows what shows: the moment to ask about later is one that it has reached.
+	var during time.Time
+	eventually(t, func() bool {
+		during = time.Now()
+		return contains(run(t, "users", "explain", upn, "--at", during.Format(time.RFC3339Nano), "--config", file).out, "Teams showed Busy (in a call)")
+	}, "the history has it")
 
 	var e api.Explanation
 	require.NoError(t, json.Unmarshal([]byte(good(t, "users", "explain", "1003", "--account", "contoso", "--json", "--config", file)), &e))
