@@ -153,6 +153,30 @@ func (s *Sim) SetOutOfOffice(user string, on bool, message string) error {
 	})
 }
 
+// SetStatusMessage writes a status message, for a while or, with lifetime 0, until it is taken away; "" takes it away.
+func (s *Sim) SetStatusMessage(user, text string, lifetime time.Duration) error {
+	return s.world.change(user, "status-message", false, func(p *person, now time.Time) error {
+		p.message = nil
+		if text != "" {
+			p.message = &statusMessage{content: text, published: now}
+		}
+		if text != "" && lifetime > 0 {
+			p.message.expires = now.Add(lifetime)
+		}
+		return nil
+	})
+}
+
+// StatusMessage is the status message that shows now.
+func (s *Sim) StatusMessage(user string) (text string) {
+	s.look(user, func(p *person, now time.Time) {
+		if p.message.shows(now) {
+			text = p.message.content
+		}
+	})
+	return text
+}
+
 // AddUser takes in a joiner; without an id, one is drawn.
 func (s *Sim) AddUser(p Person) (string, error) {
 	if p.ID == "" {

@@ -108,7 +108,7 @@ func appendPresence(raw []byte, p *person, now time.Time, government bool) []byt
 	raw = append(raw, `,"activity":`...)
 	raw = appendString(raw, pair.Activity)
 	raw = append(raw, `,"statusMessage":`...)
-	if p.message == nil || (!p.message.expires.IsZero() && !p.message.expires.After(now)) {
+	if !p.message.shows(now) {
 		raw = append(raw, "null"...)
 	} else {
 		raw = append(raw, `{"message":{"content":`...)

@@ -300,6 +300,23 @@ func TestStatusMessage(t *testing.T) {
 	})
 }
 
+// People write status messages too, for a while or for good.
+func TestStatusMessageByHand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := two(t)
+		require.NoError(t, x.SetStatusMessage(anna, "in the workshop", time.Hour))
+		require.Equal(t, "in the workshop", x.StatusMessage(anna))
+		time.Sleep(time.Hour)
+		require.Empty(t, x.StatusMessage(anna))
+		require.NoError(t, x.SetStatusMessage(anna, "for good", 0))
+		time.Sleep(24 * time.Hour)
+		require.Equal(t, "for good", x.StatusMessage(anna))
+		require.NoError(t, x.SetStatusMessage(anna, "", 0))
+		require.Empty(t, x.StatusMessage(anna))
+		require.Error(t, x.SetStatusMessage("nobody@contoso.example", "x", 0))
+	})
+}
+
 func TestDelegatedWritesAreForOneself(t *testing.T) {
 	x := two(t, func(c *Config) { c.Scopes = []string{"Presence.Read.All", "Presence.ReadWrite", "offline_access"} })
 	a := x.form(x.TenantID+"/oauth2/v2.0/devicecode", "client_id", x.ClientID, "scope", "Presence.ReadWrite")

@@ -119,6 +119,11 @@ type statusMessage struct {
 	expires   time.Time // zero: never
 }
 
+// shows tells whether there is a message that has not expired.
+func (m *statusMessage) shows(now time.Time) bool {
+	return m != nil && (m.expires.IsZero() || m.expires.After(now))
+}
+
 // publication is a state that reads do not show yet.
 type publication struct {
 	due      time.Time

@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -58,6 +59,8 @@ type Config struct {
 	Debounce time.Duration
 	// UsersInterval is how often UsersFile is looked at for changes. Default 10 s.
 	UsersInterval time.Duration
+	// Dial opens TCP connections, also those that TLS then runs on, to the address of the PBX. Default: a net.Dialer.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // server is where everything is sent.
@@ -84,6 +87,9 @@ func (c Config) withDefaults() (Config, server, error) {
 	def(&c.BackoffMax, 30*time.Second)
 	def(&c.Debounce, 5*time.Second)
 	def(&c.UsersInterval, 10*time.Second)
+	if c.Dial == nil {
+		c.Dial = (&net.Dialer{}).DialContext
+	}
 	if c.Rate <= 0 {
 		c.Rate = 200
 	}

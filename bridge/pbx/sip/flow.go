@@ -167,8 +167,8 @@ func uriHost(host string) string {
 
 // socket opens the connection and says how to serve it. ready is called once the stack knows the connection.
 func (l *flow) socket(ctx context.Context, srv *sipgo.Server, ready func()) (serve func() error, local net.Addr, err error) {
-	var d net.Dialer
 	if l.network == "UDP" {
+		var d net.Dialer
 		// A connected socket tells which address of ours the PBX is reached from.
 		probe, err := d.DialContext(ctx, "udp", l.remote)
 		if err != nil {
@@ -186,7 +186,7 @@ func (l *flow) socket(ctx context.Context, srv *sipgo.Server, ready func()) (ser
 		l.closing(conn)
 		return func() error { return srv.ServeUDP(&readyPacketConn{PacketConn: conn, ready: ready}) }, conn.LocalAddr(), nil
 	}
-	conn, err := d.DialContext(ctx, "tcp", l.remote)
+	conn, err := l.c.cfg.Dial(ctx, "tcp", l.remote)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -1,11 +1,13 @@
 package sipsim
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"strings"
 	"time"
 )
@@ -14,6 +16,8 @@ import (
 type Config struct {
 	// Addr to listen on, for UDP and TCP. Default "127.0.0.1:0".
 	Addr string
+	// Listen opens the listener for TCP; then there is no UDP. Default: both, on one port of this machine.
+	Listen func(ctx context.Context, address string) (net.Listener, error)
 	// Control is the address of the control API. Default: none.
 	Control string
 	// Users is how many people to make up when UserList is empty. Default 10.

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/emiago/sipgo"
@@ -50,7 +51,7 @@ type server struct {
 	ua     *sipgo.UserAgent
 	client *sipgo.Client
 	tcp    *cuttable
-	udp    net.PacketConn
+	udp    net.PacketConn // nil: TCP alone
 	work   sync.WaitGroup
 	life   context.Context // ends with it
 	end    context.CancelFunc
@@ -89,26 +90,26 @@ func (s *Sim) add(u User) {
 
 // up begins to listen, on the address that it had before if there was one.
 func (s *Sim) up() error {
-	tcp, udp, err := listen(s.addr)
+	tcp, udp, err := s.listen()
 	if err != nil {
 		return err
 	}
 	quiet := slog.New(slog.DiscardHandler)
 	ua, err := sipgo.NewUA(sipgo.WithUserAgent("sipsim"), sipgo.WithUserAgentHostname(s.cfg.Domain),
-		sipgo.WithUserAgentTransportLayerOptions(sip.WithTransportLayerLogger(quiet)),
+		sipgo.WithUserAgentTransportLayerOptions(s.transport(quiet)...),
 		sipgo.WithUserAgentTransactionLayerOptions(sip.WithTransactionLayerLogger(quiet),
 			sip.WithTransactionLayerUnhandledResponseHandler(func(*sip.Response) {})))
 	if err != nil {
-		return errors.Join(err, tcp.Close(), udp.Close())
+		return errors.Join(err, closeBoth(tcp, udp))
 	}
 	srv, err := sipgo.NewServer(ua, sipgo.WithServerLogger(quiet))
 	if err != nil {
-		return errors.Join(err, tcp.Close(), udp.Close())
+		return errors.Join(err, closeBoth(tcp, udp))
 	}
 	host, port, _ := sip.ParseAddr(tcp.Addr().String())
 	client, err := sipgo.NewClient(ua, sipgo.WithClientHostname(host), sipgo.WithClientPort(port), sipgo.WithClientLogger(quiet))
 	if err != nil {
-		return errors.Join(err, tcp.Close(), udp.Close())
+		return errors.Join(err, closeBoth(tcp, udp))
 	}
 	v := &server{ua: ua, client: client, tcp: &cuttable{Listener: tcp, conns: map[net.Conn]bool{}}, udp: udp}
 	v.life, v.end = context.WithCancel(context.Background())
@@ -118,11 +119,46 @@ func (s *Sim) up() error {
 		respond(tx, sip.NewResponseFromRequest(req, sip.StatusOK, "OK", nil))
 	})
 	v.work.Go(func() { _ = srv.ServeTCP(v.tcp) })
-	v.work.Go(func() { _ = srv.ServeUDP(udp) })
+	if udp != nil {
+		v.work.Go(func() { _ = srv.ServeUDP(udp) })
+	}
 	s.mu.Lock()
 	s.server, s.addr = v, tcp.Addr().String()
 	s.mu.Unlock()
 	return nil
+}
+
+// transport are the options of the stack's transports. On a listener of the caller's there is no network to dial, where
+// the stack would look for a peer whose connection has just ended.
+func (s *Sim) transport(quiet *slog.Logger) []sip.TransportLayerOption {
+	out := []sip.TransportLayerOption{sip.WithTransportLayerLogger(quiet)}
+	if s.cfg.Listen == nil {
+		return out
+	}
+	nowhere := func(string, string, syscall.RawConn) error { return net.ErrClosed }
+	return append(out, sip.WithTransportLayerTransports(sip.TransportsConfig{TCP: &sip.TransportTCP{
+		DialerCreate: func(net.Addr) net.Dialer { return net.Dialer{Control: nowhere} },
+	}}))
+}
+
+// listen opens what the configuration says.
+func (s *Sim) listen() (net.Listener, net.PacketConn, error) {
+	if s.cfg.Listen == nil {
+		return listen(s.addr)
+	}
+	tcp, err := s.cfg.Listen(context.Background(), s.addr)
+	if err != nil {
+		return nil, nil, fmt.Errorf("sipsim: %w", err)
+	}
+	return tcp, nil, nil
+}
+
+func closeBoth(tcp net.Listener, udp net.PacketConn) error {
+	err := tcp.Close()
+	if udp != nil {
+		err = errors.Join(err, udp.Close())
+	}
+	return err
 }
 
 // listen takes one port for both, as SIP servers do.
@@ -179,7 +215,7 @@ func (s *Sim) down() {
 		return
 	}
 	v.end()
-	_, _ = v.tcp.Close(), v.udp.Close()
+	_ = closeBoth(v.tcp, v.udp)
 	v.tcp.cut()
 	_ = v.ua.Close()
 	v.work.Wait()
