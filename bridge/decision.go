@@ -84,8 +84,9 @@ type SideState struct {
 	OrganicState OrganicState    `json:"organic_state,omitempty"` // of Teams
 	Assertion    *AssertionState `json:"assertion,omitempty"`
 	Override     *OverrideState  `json:"override,omitempty"`
-	Would        *WouldBe        `json:"would,omitempty"` // what an account that only observes would have written
-	Note         *NoteState      `json:"note,omitempty"`  // a status message of ours
+	Would        *WouldBe        `json:"would,omitempty"`   // what an account that only observes would have written
+	Note         *NoteState      `json:"note,omitempty"`    // a status message of ours
+	Message      string          `json:"message,omitempty"` // the person's own status message, where the policy asks for it
 	// ContestedSince: another program fights over what we write here, so we stay away.
 	ContestedSince time.Time   `json:"contested_since,omitzero"`
 	ContestedUntil time.Time   `json:"contested_until,omitzero"` // when we try again
@@ -166,7 +167,7 @@ func (t *TeamsSide) State() SideState {
 			s.Assertion.MaskedBy = t.Organic.String()
 		}
 	}
-	s.Would = t.Would.clone()
+	s.Would, s.Message = t.Would.clone(), t.Message
 	if n := t.Note; n != nil {
 		s.Note = &NoteState{Value: n.Value, Since: n.Since.UTC()}
 	}
@@ -203,7 +204,7 @@ func (ep *EndpointSide) state(excluded bool) SideState {
 			s.Override.Of = o.Of.String()
 		}
 	}
-	s.Would = ep.Would.clone()
+	s.Would, s.Message = ep.Would.clone(), ep.Message
 	if n := ep.Note; n != nil {
 		s.Note = &NoteState{Value: n.Value, Since: n.Since.UTC(), Previous: n.Previous}
 	}
@@ -227,7 +228,7 @@ func sameSide(a, b *SideState) bool {
 	if (a.Note == nil) != (b.Note == nil) || (a.Note != nil && *a.Note != *b.Note) || !a.ContestedSince.Equal(b.ContestedSince) {
 		return false
 	}
-	return a.Known == b.Known && a.Line == b.Line && a.Shown == b.Shown && a.Organic == b.Organic && a.OrganicState == b.OrganicState &&
+	return a.Known == b.Known && a.Message == b.Message && a.Line == b.Line && a.Shown == b.Shown && a.Organic == b.Organic && a.OrganicState == b.OrganicState &&
 		a.Excluded == b.Excluded && (a.Would == nil) == (b.Would == nil) && (a.Would == nil || *a.Would == *b.Would) && same(a.Assertion, b.Assertion) && (a.Override == nil) == (b.Override == nil) &&
 		(a.Override == nil || *a.Override == *b.Override) && slices.Equal(a.Because, b.Because) &&
 		(a.Write == nil) == (b.Write == nil) && (a.Write == nil || a.Write.Waiting == b.Write.Waiting)

@@ -13,36 +13,56 @@ import (
 // chain is what happened in a window. Renewals that went well are drawn together: they are no news.
 func (x *explainer) chain(from, until time.Time) []Entry {
 	var out []Entry
-	renewed, last := 0, -1
+	var recent []prolonged // what was prolonged since anything else happened: the last entries of out
 	for i := range x.in.Decisions {
 		d := &x.in.Decisions[i]
 		if d.At.Before(from) || d.At.After(until) {
 			continue
 		}
-		if isRenewal(d) {
-			renewed++
-			text := "The bridge's state in Teams was prolonged."
-			if renewed > 1 {
-				text = fmt.Sprintf("The bridge's state in Teams was prolonged %d times, the last time now.", renewed)
-				out = append(out[:last], out[last+1:]...)
+		if what := renewal(d); what != "" {
+			times := 1
+			if at := slices.IndexFunc(recent, func(p prolonged) bool { return p.what == what }); at >= 0 {
+				times += recent[at].times
+				first := len(out) - len(recent)
+				out, recent = slices.Delete(out, first+at, first+at+1), slices.Delete(recent, at, at+1)
 			}
-			last = len(out)
-			out = append(out, Entry{At: d.At, Side: bridge.TeamsSideLabel, Text: text, Event: d.Event.Kind})
+			recent = append(recent, prolonged{what, times})
+			out = append(out, Entry{At: d.At, Side: bridge.TeamsSideLabel, Text: recent[len(recent)-1].text(), Event: d.Event.Kind})
 			continue
 		}
 		text := x.happened(d)
 		if text == "" {
 			continue
 		}
-		renewed = 0
+		recent = nil
 		out = append(out, Entry{At: d.At, Side: d.Event.Side, Text: text, Event: d.Event.Kind})
 	}
 	return out
 }
 
-// isRenewal tells whether all that was asked for is a renewal.
-func isRenewal(d *bridge.Decision) bool {
-	return len(d.Effects) == 1 && d.Effects[0].Do == bridge.DoRenew && d.Event.Kind == bridge.EventTimer
+// prolonged is something that was prolonged so many times.
+type prolonged struct {
+	what  string
+	times int
+}
+
+func (p prolonged) text() string {
+	if p.times == 1 {
+		return "The bridge's " + p.what + " in Teams was prolonged."
+	}
+	return fmt.Sprintf("The bridge's %s in Teams was prolonged %d times, the last time now.", p.what, p.times)
+}
+
+// renewal is what was prolonged, if that is all that was asked for: the state or the message; "" otherwise.
+func renewal(d *bridge.Decision) string {
+	switch {
+	case len(d.Effects) != 1 || d.Event.Kind != bridge.EventTimer:
+	case d.Effects[0].Do == bridge.DoRenew:
+		return "state"
+	case d.Event.Timer == "note_renew" && d.Effects[0].Do == bridge.DoSet && len(d.Before) == 0:
+		return "message"
+	}
+	return ""
 }
 
 // happened puts a decision into sentences; "" if nobody would want to read it.
@@ -212,6 +232,13 @@ func (x *explainer) consequences(d *bridge.Decision) []string {
 		was := sideOf(d.Before, now.Side)
 		if was == nil {
 			continue
+		}
+		if now.Message != was.Message {
+			if now.Message == "" {
+				out = append(out, "the person's own message "+x.onSide(now.Side)+" is gone")
+			} else {
+				out = append(out, "the person's own message "+x.onSide(now.Side)+" is “"+now.Message+"” now")
+			}
 		}
 		if now.Override != nil && (was.Override == nil || !was.Override.Since.Equal(now.Override.Since)) {
 			text := "that counts as a choice by hand"

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -316,6 +317,39 @@ func TestMessagesAndContests(t *testing.T) {
 	} {
 		require.Contains(t, e.Text, part)
 	}
+}
+
+// A message that the person wrote on one side, and that is copied to the other, is told on both, and how it came about; that it
+// is prolonged every few minutes is one line.
+func TestCopiedMessages(t *testing.T) {
+	s := newScript(t)
+	s.push("10:10:00", "Busy/InACall")
+	s.phoneAnswers("10:10:00", bridge.Answered)
+	in := s.input("10:45:00", "")
+	last := s.decisions[len(s.decisions)-1]
+	after := slices.Clone(last.Sides)
+	after[0].Note = &bridge.NoteState{Value: "At the dentist", Since: clock("10:20:00")}
+	after[1].Message = "At the dentist"
+	wrote := bridge.Decision{At: clock("10:20:00"), Before: last.Sides, Sides: after,
+		Event:   bridge.DecidedEvent{Kind: bridge.EventObserved, Side: after[1].Side, Source: presence.SourceWatch, Shown: "In a call", Line: presence.LineIdle},
+		Effects: []bridge.DecidedEffect{{Do: bridge.DoSet, Side: "teams", Value: "message: At the dentist", Until: clock("10:25:00")}}}
+	in.States, in.Decisions = after, append(in.Decisions, wrote)
+	for _, at := range []string{"10:22:30", "10:25:00", "10:27:30"} {
+		in.Decisions = append(in.Decisions, bridge.Decision{At: clock(at), Sides: after, Event: bridge.DecidedEvent{Kind: bridge.EventTimer, Side: "teams", Timer: "note_renew"},
+			Effects: []bridge.DecidedEffect{{Do: bridge.DoSet, Side: "teams", Value: "message: At the dentist", Until: clock(at).Add(5 * time.Minute)}}},
+			bridge.Decision{At: clock(at).Add(time.Second), Sides: after, Event: bridge.DecidedEvent{Kind: bridge.EventTimer, Side: "teams", Timer: "renew"},
+				Effects: []bridge.DecidedEffect{{Do: bridge.DoRenew, Side: "teams", Value: "Busy/InACall", Until: clock(at).Add(5 * time.Minute)}}})
+	}
+	e := Explain(in)
+	for _, part := range []string{
+		"The bridge put the message “At the dentist” there at 10:20:00, because the person wrote it on phone 1007 on main.",
+		"The person's own message there is “At the dentist”.",
+		"The person's own message on phone 1007 on main is “At the dentist” now. The bridge sets the message “At the dentist” in Teams, for now until 10:25:00.",
+		"10:27:30.000  The bridge's message in Teams was prolonged 3 times, the last time now.\n  10:27:31.000  The bridge's state in Teams was prolonged 3 times, the last time now.\n",
+	} {
+		require.Contains(t, e.Text, part)
+	}
+	require.Equal(t, 2, strings.Count(e.Text, "prolonged"))
 }
 
 // A read right before a write says what it saw, not what is written because of it.

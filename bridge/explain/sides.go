@@ -40,7 +40,7 @@ func (x *explainer) side(states []bridge.SideState, i int) Side {
 	if s.Override != nil {
 		out.Sentences = append(out.Sentences, x.override(&s))
 	}
-	out.Sentences = append(out.Sentences, x.besides(&s)...)
+	out.Sentences = append(out.Sentences, x.besides(states, &s)...)
 	return out
 }
 
@@ -165,15 +165,18 @@ func (x *explainer) override(s *bridge.SideState) string {
 }
 
 // besides says what else the bridge has put on a side, and that it stays away.
-func (x *explainer) besides(s *bridge.SideState) []string {
+func (x *explainer) besides(states []bridge.SideState, s *bridge.SideState) []string {
 	var out []string
 	say := func(format string, args ...any) { out = append(out, sentence(fmt.Sprintf(format, args...))) }
 	if n := s.Note; n != nil {
-		text := fmt.Sprintf("the bridge put the message “%s” there at %s", n.Value, x.stamp(n.Since))
+		text := fmt.Sprintf("the bridge put the message “%s” there at %s%s", n.Value, x.stamp(n.Since), x.copied(states, s))
 		if n.Previous != "" {
 			text += "; when its cause ends, “" + n.Previous + "” comes back"
 		}
 		say("%s", text)
+	}
+	if s.Message != "" && (s.Note == nil || s.Side == bridge.TeamsSideLabel) {
+		say("the person's own message there %s “%s”", x.verb("is", "was"), s.Message)
 	}
 	if !s.ContestedSince.IsZero() {
 		until := ""
@@ -184,6 +187,16 @@ func (x *explainer) besides(s *bridge.SideState) []string {
 			x.stamp(s.ContestedSince), until)
 	}
 	return out
+}
+
+// copied says where a message of the bridge's is the person's own; "" if it is a text of the policy's, or was cut.
+func (x *explainer) copied(states []bridge.SideState, s *bridge.SideState) string {
+	for i := range states {
+		if from := &states[i]; from.Side != s.Side && from.Message == s.Note.Value {
+			return ", because the person wrote it " + x.onSide(from.Side)
+		}
+	}
+	return ""
 }
 
 // waiting says what is still owed to a side.
