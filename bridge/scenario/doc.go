@@ -25,12 +25,15 @@
 //
 // "PBX: any" plays the story on every kind of PBX behind the MiCollab-style endpoint: "versions" says who chose a status, and
 // counts its changes; "lines" counts the calls too; "plain" says neither. Otherwise the kinds are named, with commas. "3cx" is
-// a 3CX, on which In a call is the profile Away, and Do not disturb the profile Out of office.
+// a 3CX, on which In a call is the profile Away, and Do not disturb the profile Out of office. "sip" is a SIP PBX with a presence
+// server: calls are what it says about dialogs (RFC 4235), a status is an activity of RPID (RFC 4480) in a document of the
+// person's, and what the bridge sets is a document of its own beside that.
 //
-// "Policy: meetings" has meetings show on the phone as well; without that line the preset micollab holds, in which a meeting
-// means nothing.
+// Without a line "Policy:" the preset of the kind of PBX holds. "meetings" has meetings show on the phone as well, which in the
+// preset micollab mean nothing. "messages" copies people's own status messages both ways, "notices" gives a call a message on
+// the other side, and with "groups" three groups of Entra have opted out: Works council, Reception and Doctors.
 //
 // The words of a story are those of [Phrases]: PERSON is a first name, PHONE an extension, PRESENCE what Teams shows, in
-// the words of [Presences], STATUS what a phone shows, PBX main or branch, N a number, and LIST several presences or
+// the words of [Presences], STATUS what a phone shows, PBX main or branch, GROUP a group of Entra, N a number, TEXT a message, and LIST several presences or
 // statuses with commas.
 package scenario

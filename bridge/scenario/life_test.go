@@ -3,8 +3,8 @@ package scenario
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
-	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -161,14 +161,35 @@ func (n noteWriter) Write(line []byte) (int, error) {
 // policy is the one that the story is about.
 func (w *world) policy() policy.Policy {
 	p := policy.Presets()["micollab"]
-	if w.kind == "3cx" {
-		p = policy.Presets()["3cx"]
+	if w.kind == "3cx" || w.kind == "sip" {
+		p = policy.Presets()[w.kind]
 	}
 	if w.s.Policy == "meetings" {
 		p.TeamsToPBX = append(p.TeamsToPBX, policy.TeamsRule{
 			When: policy.TeamsCondition{Activity: []string{presence.InAMeeting}},
 			Set:  policy.SetStatus{Name: "In a meeting", Kind: presence.KindBusy, Class: presence.ClassBusy},
 		})
+	}
+	switch w.s.Policy {
+	case "messages":
+		copied := policy.Message{Copy: true}
+		for i := range p.TeamsToPBX {
+			p.TeamsToPBX[i].Set.Message = copied
+		}
+		for i := range p.PBXToTeams {
+			p.PBXToTeams[i].Set.Message = copied
+		}
+		p.TeamsToPBX = append(p.TeamsToPBX, policy.TeamsRule{Set: policy.SetStatus{Message: copied}})
+		p.PBXToTeams = append(p.PBXToTeams, policy.PBXRule{Set: policy.SetPresence{Message: copied}})
+	case "notices":
+		p.TeamsToPBX[0].Set.Message = policy.Message{Text: "In a Teams call"}
+		p.PBXToTeams[0].Set.Message = policy.Message{Text: "On the phone"}
+	}
+	if w.s.Policy == "groups" {
+		p.Groups = []policy.GroupPolicy{
+			{Group: "Works council", OptOut: presence.BothDirections}, {Group: "Reception", OptOut: presence.TeamsToPBX},
+			{Group: "Doctors", OptOut: presence.PBXToTeams},
+		}
 	}
 	return p
 }
@@ -250,15 +271,30 @@ func (w *world) kill() {
 
 // connector is the real one, or one to whom the PBX does not say what a plain PBX does not say.
 func (w *world) connector(l *life, name string) pbx.Connector {
-	transport := &http.Transport{DialContext: w.net.dial, Proxy: nil}
-	c, err := w.pbxs[name].connect(name, &http.Client{Transport: transport})
+	c, err := w.pbxs[name].connect(name, w.net)
 	require.NoError(w.t, err)
 	l.phones = append(l.phones, c)
 	told := tellingPhones{Connector: c, l: l, name: name}
+	if n := w.longest[name]; n > 0 {
+		told.Connector = limited{c, n}
+	}
 	if w.kind == "plain" {
 		return plain{told}
 	}
 	return told
+}
+
+// limited is a PBX whose messages hold no more than some characters.
+type limited struct {
+	pbx.Connector
+	longest int
+}
+
+// Capabilities implements pbx.Connector.
+func (l limited) Capabilities() pbx.Capabilities {
+	c := l.Connector.Capabilities()
+	c.MessageLimit = l.longest
+	return c
 }
 
 // tellingPhones notes what is written to a PBX.
@@ -271,11 +307,21 @@ type tellingPhones struct {
 // Apply implements pbx.Connector.
 func (p tellingPhones) Apply(ctx context.Context, user string, write pbx.Write) (pbx.State, error) {
 	st, err := p.Connector.Apply(ctx, user, write)
-	p.l.w.note("    the bridge writes %q to phone %s on %s: %s", write.Status, user, p.name, answer(err))
+	p.l.w.note("    the bridge writes %q%s to phone %s on %s: %s", write.Status, message(write.Message), user, p.name, answer(err))
 	if err == nil {
 		p.l.w.wrote("phone " + user)
 	}
+	if err == nil && write.Message != nil && *write.Message != "" {
+		p.l.w.wrote("message on phone " + user)
+	}
 	return st, err
+}
+
+func message(text *string) string {
+	if text == nil {
+		return ""
+	}
+	return fmt.Sprintf(" with the message %q", *text)
 }
 
 func answer(err error) string {
@@ -331,6 +377,16 @@ func (t tellingTeams) ClearPreferred(ctx context.Context, member string, ours pr
 	return err
 }
 
+// SetMessage implements bridge.Teams.
+func (t tellingTeams) SetMessage(ctx context.Context, member, text string, ours []string, until time.Time) error {
+	err := t.l.teams.SetMessage(ctx, member, text, ours, until)
+	t.l.w.note("    the bridge sets the message %q in Teams, unless there is one of the person's own: %s", text, answer(err))
+	if text != "" {
+		t.l.w.wrote("message of " + member)
+	}
+	return err
+}
+
 // feed keeps the decisions, which explain reads.
 type feed struct{ w *world }
 
@@ -354,7 +410,8 @@ type plain struct{ pbx.Connector }
 
 // Capabilities implements pbx.Connector.
 func (p plain) Capabilities() pbx.Capabilities {
-	return pbx.Capabilities{Messages: p.Connector.Capabilities().Messages}
+	c := p.Connector.Capabilities()
+	return pbx.Capabilities{Messages: c.Messages, MessageLimit: c.MessageLimit}
 }
 
 func (plain) state(st pbx.State) pbx.State {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/http"
 	"sync"
 )
 
@@ -11,6 +12,7 @@ import (
 type network struct {
 	mu        sync.Mutex
 	listeners map[string]*listener
+	port      int // of the last connection that holds what is written
 }
 
 type address string
@@ -44,6 +46,32 @@ func (n *network) dial(ctx context.Context, _, addr string) (net.Conn, error) {
 		return nil, fmt.Errorf("dial %s: connection refused", addr)
 	}
 	here, there := net.Pipe()
+	return l.take(ctx, here, there)
+}
+
+// client speaks HTTP through the network.
+func (n *network) client() *http.Client {
+	return &http.Client{Transport: &http.Transport{DialContext: n.dial, Proxy: nil}}
+}
+
+// dialTCP connects to whoever listens, by a connection that holds what is written until it is read, with addresses as
+// TCP has them.
+func (n *network) dialTCP(ctx context.Context, _, addr string) (net.Conn, error) {
+	n.mu.Lock()
+	l := n.listeners[addr]
+	n.port++
+	from := address(fmt.Sprintf("198.51.100.1:%d", 10000+n.port))
+	n.mu.Unlock()
+	if l == nil {
+		return nil, fmt.Errorf("dial %s: connection refused", addr)
+	}
+	here, there := connect(from, l.addr)
+	return l.take(ctx, here, there)
+}
+
+// take hands one end of a connection to whoever accepts, and returns the other one.
+func (l *listener) take(ctx context.Context, here, there net.Conn) (net.Conn, error) {
+	addr := l.addr
 	select {
 	case l.conns <- there:
 		return here, nil

@@ -34,10 +34,10 @@ type Step struct {
 }
 
 // Kinds are the kinds of PBX that a story can be played on.
-func Kinds() []string { return []string{"versions", "lines", "plain", "3cx"} }
+func Kinds() []string { return []string{"versions", "lines", "plain", "3cx", "sip"} }
 
 // kindsInWords explain them.
-const kindsInWords = "versions (says who chose a status, and counts its changes), lines (the same, and counts the calls too), plain (says neither), 3cx (a 3CX, on which In a call is the profile Away and Do not disturb is Out of office); any means the first three"
+const kindsInWords = "versions (says who chose a status, and counts its changes), lines (the same, and counts the calls too), plain (says neither), 3cx (a 3CX, on which In a call is the profile Away and Do not disturb is Out of office), sip (a SIP PBX, on which the bridge has a document of its own beside the person's); any means the first three"
 
 // Error is something that is wrong with a story, with the file and the line.
 type Error struct {
@@ -128,11 +128,14 @@ func (p *parser) kinds(list string) {
 }
 
 // Policies are the policies that a story can be about; without a word it is the first.
-func Policies() []string { return []string{"micollab", "meetings"} }
+func Policies() []string { return []string{"micollab", "meetings", "messages", "notices", "groups"} }
+
+// policiesInWords explain them.
+const policiesInWords = "micollab (the preset), meetings (the same, and a meeting shows on the phone), messages (the preset, and people's own status messages are copied both ways), notices (the preset, and a call has a message on the other side: In a Teams call, On the phone) or groups (the preset, and the group Works council opts out of both directions, Reception of what Teams does to the phone, Doctors of what the phone does to Teams)"
 
 func (p *parser) policy(word string) {
 	if !slices.Contains(Policies(), word) {
-		p.wrong("Policy: there is no %q: write micollab (the preset), or meetings (the same, and a meeting shows on the phone)", word)
+		p.wrong("Policy: there is no %q: write %s", word, policiesInWords)
 	}
 	p.s.Policy = word
 }

@@ -20,13 +20,13 @@ const (
 // Phrase is something that a story can say.
 type Phrase struct {
 	Section Section
-	Pattern string // with PERSON, PHONE, STATUS, PRESENCE, PBX, N and LIST where the story has a word of its own
+	Pattern string // with PERSON, PHONE, STATUS, PRESENCE, PBX, GROUP, N, TEXT and LIST where the story has a word of its own
 	Means   string // what the pattern does not say by itself
 }
 
 // Phrases is everything that a story can say.
 func Phrases() []Phrase {
-	return slices.Concat(givens(), teamsPhrases(), phonePhrases(), bridgePhrases(), thens(), finallys())
+	return slices.Concat(givens(), teamsPhrases(), phonePhrases(), messagePhrases(), bridgePhrases(), messageThens(), thens(), finallys())
 }
 
 func givens() []Phrase {
@@ -35,6 +35,8 @@ func givens() []Phrase {
 		{Given, "PERSON is signed in to Teams", "with the desktop client, Available"},
 		{Given, "PERSON has picked PRESENCE in Teams", "and it is stored, whether or not they are signed in"},
 		{Given, "phone PHONE was set to STATUS", "by hand, before the bridge came"},
+		{Given, "a message on PBX holds N characters", "and not more, on that PBX"},
+		{Given, "phone PHONE had the message: TEXT", "by hand, before the bridge came"},
 	}
 }
 
@@ -70,6 +72,32 @@ func phonePhrases() []Phrase {
 		{When, "phone PHONE is plugged in", ""},
 		{When, "the PBX PBX goes away", "nobody answers there any more"},
 		{When, "the PBX PBX comes back", ""},
+		{When, "the PBX PBX is restarted", "it is away for five seconds; calls and what people chose outlast it"},
+	}
+}
+
+func messagePhrases() []Phrase {
+	return []Phrase{
+		{When, "PERSON writes a message in Teams: TEXT", "a status message, as Teams' clients offer it"},
+		{When, "PERSON writes a message in Teams that lasts N minutes: TEXT", ""},
+		{When, "PERSON writes a message of N characters in Teams", ""},
+		{When, "PERSON takes their message away in Teams", ""},
+		{When, "phone PHONE gets a message: TEXT", "by hand; the status stays"},
+		{When, "phone PHONE gets a message of N characters", ""},
+		{When, "phone PHONE loses its message", "by hand"},
+	}
+}
+
+func messageThens() []Phrase {
+	return []Phrase{
+		{Then, "Teams shows the message of PERSON: TEXT", ""},
+		{Then, "Teams shows a message of PERSON that is cut to N characters", "the last of them is an ellipsis"},
+		{Then, "Teams shows no message of PERSON", ""},
+		{Then, "phone PHONE shows the message: TEXT", ""},
+		{Then, "phone PHONE shows a message that is cut to N characters", ""},
+		{Then, "phone PHONE shows no message", ""},
+		{Finally, "the bridge wrote no message to Teams for PERSON", ""},
+		{Finally, "the bridge wrote no message to phone PHONE", ""},
 	}
 }
 
@@ -82,6 +110,8 @@ func bridgePhrases() []Phrase {
 		{When, "PERSON opts out of what Teams does to the phone", "in that direction alone"},
 		{When, "PERSON opts out of what the phone does to Teams", ""},
 		{When, "PERSON opts in again", ""},
+		{When, "PERSON is put into the group GROUP", "of Entra; the policy groups says which there are"},
+		{When, "PERSON is taken out of the group GROUP", ""},
 		{When, "PERSON leaves the company", "and the tenant"},
 		{When, "phone PHONE now belongs to PERSON", ""},
 		{When, "nothing happens", "for a while: after says how long"},
@@ -143,7 +173,7 @@ func Presences() map[string]string {
 func placeholders() map[string]string {
 	return map[string]string{
 		"PERSON": `([A-Z][a-z]+)`, "PHONE": `([0-9]+)`, "PBX": `([a-z][a-z0-9-]*)`, "N": `([0-9]{1,6})`,
-		"STATUS": `(.+)`, "PRESENCE": `(.+)`, "LIST": `(.+)`, "TEXT": `(.+)`,
+		"GROUP": `([A-Z][a-z]+(?: [a-z]+)*)`, "STATUS": `(.+)`, "PRESENCE": `(.+)`, "LIST": `(.+)`, "TEXT": `(.+)`,
 	}
 }
 

@@ -58,6 +58,13 @@ const afterwards = 2 * time.Minute
 // play carries the steps out. It fails with the timeline.
 func (w *world) play() {
 	begun, over := false, false
+	for i := range w.s.Steps {
+		if st := &w.s.Steps[i]; st.Phrase == "a message on PBX holds N characters" {
+			n, err := strconv.Atoi(st.Words[1])
+			require.NoError(w.t, err)
+			w.longest[st.Words[0]] = n
+		}
+	}
 	for _, st := range w.s.Steps {
 		if st.Section != Given && !begun {
 			w.begin()
@@ -159,7 +166,7 @@ func (w *world) fail(st *Step, err error) {
 func (w *world) step(st *Step) error {
 	switch st.Section {
 	case Given, When:
-		return cmp.Or(w.inTeams(st), w.onThePhone(st), w.onTheBridge(st))
+		return cmp.Or(w.inTeams(st), w.onThePhone(st), w.write(st), w.onTheBridge(st))
 	case Then:
 		return w.eventually(st.Within, func() error { return w.look(st) })
 	case Finally:
@@ -208,17 +215,22 @@ func (w *world) onThePhone(st *Step) error {
 		return nil
 	case "the PBX PBX comes back":
 		return w.pbxs[st.Words[0]].Up()
+	case "the PBX PBX is restarted":
+		return w.pbxs[st.Words[0]].restart()
 	case "phone PHONE was set to STATUS", "phone PHONE is set to STATUS":
 		sim, ph := w.phone(st.Words[0])
 		return sim.Pick(ph.extension, w.status(st.Words[1]))
 	case "another program sets phone PHONE to STATUS":
 		sim, ph := w.phone(st.Words[0])
-		return sim.WriteAs("another program", ph.extension, st.Words[1])
+		return sim.WriteAs("another program", ph.extension, w.status(st.Words[1]))
 	}
 	if !strings.HasPrefix(st.Phrase, "phone PHONE ") || strings.Contains(st.Phrase, "PERSON") {
 		return nil
 	}
 	sim, ph := w.phone(st.Words[0])
+	if strings.Contains(st.Phrase, "message") {
+		return nil // see write
+	}
 	do := map[string]func(string) error{
 		"phone PHONE rings": sim.Ring, "phone PHONE stops ringing": sim.StopRinging, "phone PHONE is in a call": sim.StartCall,
 		"phone PHONE puts the call on hold": sim.Hold, "phone PHONE takes the call up again": sim.Resume, "phone PHONE ends the call": sim.EndCall,
@@ -251,6 +263,14 @@ func (w *world) onTheBridge(st *Step) error {
 		w.setMembers()
 	case "PERSON opts in again":
 		w.person(st.Words[0]).out = 0
+		w.setMembers()
+	case "PERSON is put into the group GROUP":
+		p := w.person(st.Words[0])
+		p.groups = append(slices.Clone(p.groups), st.Words[1])
+		w.setMembers()
+	case "PERSON is taken out of the group GROUP":
+		p := w.person(st.Words[0])
+		p.groups = slices.DeleteFunc(slices.Clone(p.groups), func(g string) bool { return g == st.Words[1] })
 		w.setMembers()
 	case "PERSON leaves the company":
 		p := w.person(st.Words[0])
@@ -294,8 +314,9 @@ func (w *world) record(who string) bridge.Record {
 // explain is what users explain says.
 func (w *world) explain(who string) string {
 	p := w.person(who)
+	rules := w.policy()
 	in := explain.Input{
-		Now: time.Now(), Since: w.from, Name: who, Account: "contoso", History: 24 * time.Hour, Excluded: p.out == presence.BothDirections, Labels: map[string]string{},
+		Now: time.Now(), Since: w.from, Name: who, Account: "contoso", History: 24 * time.Hour, Excluded: rules.For(p.groups, p.out).OptOut == presence.BothDirections, Labels: map[string]string{},
 		Coverage: []string{"pushed"}, Decisions: w.told(p.id),
 	}
 	rec := w.record(who)
@@ -339,6 +360,9 @@ func (w *world) look(st *Step) error {
 		return w.endpoint(st.Words[0], func(ep *bridge.EndpointSide) bool { return ep.Override != nil })
 	case "the bridge stays away from phone PHONE":
 		return w.endpoint(st.Words[0], (*bridge.EndpointSide).Contested)
+	case "Teams shows the message of PERSON: TEXT", "Teams shows no message of PERSON", "Teams shows a message of PERSON that is cut to N characters",
+		"phone PHONE shows the message: TEXT", "phone PHONE shows no message", "phone PHONE shows a message that is cut to N characters":
+		return w.lookAtMessage(st)
 	case "explain says about PERSON: TEXT":
 		if text := w.explain(st.Words[0]); !strings.Contains(text, st.Words[1]) {
 			return errors.New("it does not")
@@ -392,6 +416,10 @@ func (w *world) finally(st *Step) error {
 		return w.wroteTimes(w.person(st.Words[0]).id, "0")
 	case "the bridge wrote nothing to phone PHONE":
 		return w.wroteTimes("phone "+st.Words[0], "0")
+	case "the bridge wrote no message to Teams for PERSON":
+		return w.wroteTimes("message of "+w.person(st.Words[0]).id, "0")
+	case "the bridge wrote no message to phone PHONE":
+		return w.wroteTimes("message on phone "+st.Words[0], "0")
 	case "nothing is kept about PERSON":
 		return w.nothingKept(st.Words[0])
 	case "nothing of the bridge is left":

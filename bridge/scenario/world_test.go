@@ -38,7 +38,8 @@ type person struct {
 	id, upn string
 	phones  []phone
 	out     presence.Directions // opted out of
-	gone    bool                // left
+	groups  []string
+	gone    bool // left
 }
 
 type phone struct{ pbx, extension string }
@@ -55,6 +56,8 @@ type world struct {
 	graph  *graphsim.Sim
 	pbxs   map[string]exchange
 	people map[string]*person
+	// longest are the most characters that messages on a PBX hold, by the PBX's name.
+	longest map[string]int
 
 	client  *graph.Client // that made the subscription
 	decoder *notify.Decoder
@@ -98,7 +101,7 @@ const clientState = "a state of the story"
 // newWorld builds what is so before the bridge starts.
 func newWorld(t *testing.T, s Scenario, kind string) *world {
 	w := &world{
-		t: t, s: s, kind: kind, net: &network{listeners: map[string]*listener{}}, pbxs: map[string]exchange{}, people: map[string]*person{},
+		t: t, s: s, kind: kind, net: &network{listeners: map[string]*listener{}}, pbxs: map[string]exchange{}, people: map[string]*person{}, longest: map[string]int{},
 		over: make(chan struct{}), store: newStore(), decisions: map[string][]bridge.Decision{}, writes: map[string]int{}, shown: map[string][]string{},
 	}
 	sleepUntil(startsAt)
@@ -233,11 +236,14 @@ func (w *world) close() {
 // members is what the directory says.
 func (w *world) members() []bridge.Member {
 	var out []bridge.Member
+	rules := w.policy()
 	for who, p := range w.people {
 		if p.gone {
 			continue
 		}
-		m := bridge.Member{ID: p.id, UPN: p.upn, Mail: p.upn, Name: who, Excluded: p.out == presence.BothDirections, OptOut: p.out}
+		// As package app does it: whoever is opted out of both directions, by themselves or by a group, is excluded.
+		m := bridge.Member{ID: p.id, UPN: p.upn, Mail: p.upn, Name: who, Groups: p.groups, OptOut: p.out}
+		m.Excluded = rules.For(p.groups, p.out).OptOut == presence.BothDirections
 		for _, ph := range p.phones {
 			m.Endpoints = append(m.Endpoints, ph.id())
 		}
