@@ -98,6 +98,22 @@ func (g *gate) rate() float64 {
 	return float64(g.limit) / g.budget.Window.Seconds()
 }
 
+// expect is about how long a request of that lane would have to wait if it came now.
+func (g *gate) expect(l int, now time.Time) time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	ahead := 0
+	for i := range l + 1 {
+		ahead += len(g.lanes[i].queue)
+	}
+	wait := g.total.until(now) + time.Duration(float64(ahead)/g.total.rate*float64(time.Second))
+	if lane := &g.lanes[l]; lane.share < 1 {
+		own := lane.bucket.until(now) + time.Duration(float64(len(lane.queue))/lane.bucket.rate*float64(time.Second))
+		wait = max(wait, own)
+	}
+	return max(wait, g.paused.Sub(now))
+}
+
 // acquire waits for a place and returns how long that took. It fails when ctx ends, and at once when a
 // pause outlasts the deadline ([errPaused]).
 func (g *gate) acquire(ctx context.Context, l int) (time.Duration, error) {

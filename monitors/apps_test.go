@@ -3,8 +3,6 @@ package monitors
 import (
 	"context"
 	"errors"
-
-	"presencebridge/bridge/presence"
 )
 
 // appOf is the tenant as one of its applications, for one monitor's credential.
@@ -36,25 +34,6 @@ func (a *appOf) RedeemCode(ctx context.Context, s SignIn, answer Answer) (Author
 		return Authorization{}, &AuthError{State: FlowFailed, Code: err.Code, Err: err}
 	}
 	return a.tenant.RedeemCode(ctx, s, answer)
-}
-
-func (a *appOf) Presences(ctx context.Context, ids []string) (map[string]presence.Shown, error) {
-	a.with(func() {
-		a.readBy[a.suffix]++
-	})
-	if err := a.refusedReads(a.suffix); err != nil {
-		return nil, err
-	}
-	return a.tenant.Presences(ctx, ids)
-}
-
-func (g *tenant) refusedReads(suffix string) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.noReads[suffix] {
-		return &CallError{Kind: Consent, Err: errors.New("no permission")}
-	}
-	return nil
 }
 
 func (a *appOf) Credentials(ctx context.Context) ([]Credential, error) {

@@ -23,11 +23,16 @@ type Sink interface {
 	TeamsUnseen(ids []string)
 }
 
-// Graph is what the package needs from Graph. Safe for concurrent use. Errors are [*CallError];
-// anything else counts as transient.
-type Graph interface {
+// Reads is how everybody is read: by whichever application of the account can do it soonest. Safe for concurrent use.
+// Errors are [*CallError]; anything else counts as transient.
+type Reads interface {
 	// Presences reads at most 650 members, app-only, within the sweep's share of the read budget.
 	Presences(ctx context.Context, ids []string) (map[string]presence.Shown, error)
+}
+
+// Graph is one application of the account, as far as the package needs it. Safe for concurrent use. Errors are [*CallError];
+// anything else counts as transient.
+type Graph interface {
 	// StartDeviceCode begins an authorisation. Who is to sign in is a hint to the login endpoint, no more.
 	StartDeviceCode(ctx context.Context, upn string) (DeviceCode, error)
 	// ResumeDeviceCode goes on with one that was begun before a restart.

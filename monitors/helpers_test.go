@@ -64,8 +64,6 @@ type tenant struct {
 	times       map[string][]time.Time
 	secrets     map[string]bool // that monitors may have for their own
 	secretsUsed []string
-	readBy      map[string]int  // bulk reads by application
-	noReads     map[string]bool // applications without that permission
 	fuse        *fuse
 }
 
@@ -80,7 +78,7 @@ func newTenant() *tenant {
 		subs: map[string]*remoteSub{}, tokens: map[string]bool{}, stores: map[string]TokenStore{}, faults: map[string]*fault{},
 		calls: map[string]int{}, shown: presence.Pair{Availability: presence.Available, Activity: presence.Available},
 		hidden: map[string]bool{}, refuse: map[string]bool{}, times: map[string][]time.Time{},
-		secrets: map[string]bool{}, readBy: map[string]int{}, noReads: map[string]bool{},
+		secrets: map[string]bool{},
 	}
 }
 
@@ -595,7 +593,7 @@ func (w *world) start() {
 	w.t.Helper()
 	w.reg = prometheus.NewRegistry()
 	cfg := w.cfg
-	cfg.Account, cfg.Graph, cfg.Store, cfg.Sealer, cfg.Sink = account, w.graph, w.store, w.ring, w.sink
+	cfg.Account, cfg.Graph, cfg.Reads, cfg.Store, cfg.Sealer, cfg.Sink = account, w.graph, w.graph, w.store, w.ring, w.sink
 	if cfg.TenantID == "" {
 		cfg.TenantID = tenantID
 	}

@@ -24,13 +24,14 @@ type Config struct {
 	Account  string
 	Monitors []string // UPNs of the configured monitors
 	Graph    Graph
+	Reads    Reads
 	Store    Store
 	Sealer   Sealer
 	Sink     Sink
 	// TenantID and ClientID are compared with those a monitor was authorised for.
 	TenantID string
 	ClientID string
-	// More are further applications: each gives every monitor one more place. Bulk reads are spread over all. Their order
+	// More are further applications: each gives every monitor one more place. Their order
 	// is their identity: one that takes another's place in the list needs its sign-ins anew.
 	More []Application
 	// Own are credentials of the first application for one monitor each, by UPN; read whenever a token is fetched.
@@ -104,8 +105,8 @@ func (c *Config) check() error {
 	switch {
 	case c.Account == "":
 		return errors.New("monitors: Account is empty")
-	case c.Graph == nil || c.Store == nil || c.Sealer == nil || c.Sink == nil:
-		return errors.New("monitors: Graph, Store, Sealer and Sink are needed")
+	case c.Graph == nil || c.Reads == nil || c.Store == nil || c.Sealer == nil || c.Sink == nil:
+		return errors.New("monitors: Graph, Reads, Store, Sealer and Sink are needed")
 	case !c.NoSubscriptions && c.PublicURL == "" && len(c.Monitors) > 0:
 		return errors.New("monitors: public_url is empty; set it to the address under which Graph reaches the bridge")
 	case !c.NoSubscriptions && c.NewClientState == nil:
@@ -150,7 +151,6 @@ type Manager struct {
 	log     *slog.Logger
 	metrics *metrics
 	sweep   *sweeper
-	readers *readers
 	keys    *keyWatch
 	ops     chan struct{} // bounds subscription calls under way
 	// version grows whenever the coverage of anybody may have changed.
@@ -204,7 +204,6 @@ func New(cfg Config) (*Manager, error) {
 	m.mons.Store(&mons)
 	m.metrics = newMetrics(m)
 	m.sweep = newSweeper(m)
-	m.readers = &readers{apps: m.apps(), until: make([]time.Time, len(m.apps()))}
 	m.keys = &keyWatch{m: m, told: map[string]int{}}
 	if cfg.Metrics != nil {
 		if err := cfg.Metrics.Register(m.metrics); err != nil {

@@ -629,7 +629,7 @@ func TestCoverageAndSums(t *testing.T) {
 func TestAccountsShareARegistry(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	for _, name := range []string{"contoso", "fabrikam"} {
-		m, err := New(Config{Account: name, Graph: newTenant(), Store: newShelf(), Sealer: masterKey(t), Sink: &engine{}, NoSubscriptions: true, Metrics: reg})
+		m, err := New(Config{Account: name, Graph: newTenant(), Reads: newTenant(), Store: newShelf(), Sealer: masterKey(t), Sink: &engine{}, NoSubscriptions: true, Metrics: reg})
 		require.NoError(t, err)
 		m.SetMembers(people(0, 3))
 	}
@@ -646,7 +646,7 @@ func TestAccountsShareARegistry(t *testing.T) {
 }
 
 func TestConfigIsChecked(t *testing.T) {
-	good := Config{Account: account, Graph: newTenant(), Store: newShelf(), Sealer: masterKey(t), Sink: &engine{}, PublicURL: public,
+	good := Config{Account: account, Graph: newTenant(), Reads: newTenant(), Store: newShelf(), Sealer: masterKey(t), Sink: &engine{}, PublicURL: public,
 		NewClientState: func() (string, error) { return "", nil }}
 	for want, alter := range map[string]func(*Config){
 		"Account":                    func(c *Config) { c.Account = "" },

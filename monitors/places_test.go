@@ -168,27 +168,6 @@ func TestDeadApplicationsMembersGoToTheSpare(t *testing.T) {
 	})
 }
 
-func TestReadsAreSpreadOverApplications(t *testing.T) {
-	bubble(t, 0, func(t *testing.T, w *world) {
-		w.two()
-		w.start()
-		w.m.SetMembers(people(0, 5))
-		w.pass(5 * time.Minute)
-		second := func() (n int) { w.graph.with(func() { n = w.graph.readBy["#client-2"] }); return n }
-		require.InDelta(t, w.graph.count("presences"), 2*second(), 1)
-		// One that may not read is left out, and nobody notices.
-		w.graph.with(func() { w.graph.noReads["#client-2"] = true; clear(w.graph.readBy) })
-		before := w.graph.count("presences")
-		w.pass(9 * time.Minute)
-		require.Equal(t, 1, second())
-		require.GreaterOrEqual(t, w.graph.count("presences")-before, 35)
-		require.NotContains(t, w.logs.String(), "bulk read of presences failed")
-		w.graph.with(func() { clear(w.graph.noReads) })
-		w.pass(10 * time.Minute)
-		require.Greater(t, second(), 3, "it is tried again")
-	})
-}
-
 // secret lets Entra take a secret of a monitor's own.
 func (w *world) secret(s string) string {
 	w.graph.with(func() { w.graph.secrets[s] = true })

@@ -333,7 +333,7 @@ func (s *sweeper) turn(r *ring, now time.Time) []string {
 func (s *sweeper) read(ctx context.Context, ids []string) error {
 	mark := s.m.cfg.Sink.BeginSweep(ids)
 	began := time.Now()
-	shown, err := s.m.readers.presences(ctx, ids)
+	shown, err := s.m.cfg.Reads.Presences(ctx, ids)
 	if err != nil {
 		return err
 	}

@@ -29,6 +29,11 @@ type Graph interface {
 	ClearPreferredPresence(ctx context.Context, userID string) error
 	// SetStatusMessage sets the status message of a user; "" takes it away.
 	SetStatusMessage(ctx context.Context, userID, text string, until time.Time) error
+	Reads
+}
+
+// Reads is what reads of presence are made with; [graph.Readers] has it too.
+type Reads interface {
 	// Presences reads at most graph.MaxPresences users.
 	Presences(ctx context.Context, ids []string) ([]graph.Presence, error)
 }
@@ -37,6 +42,8 @@ type Graph interface {
 type Config struct {
 	// Graph is the account's client. Required.
 	Graph Graph
+	// Reads makes the reads, for an account of several applications. Nil: Graph makes them.
+	Reads Reads
 	// Parallel is how many pages of one read are under way at once. Default 4.
 	Parallel int
 }
@@ -44,6 +51,7 @@ type Config struct {
 // Teams is Teams as the engine sees it. It is safe for concurrent use and keeps no state.
 type Teams struct {
 	graph    Graph
+	reads    Reads
 	parallel int
 }
 
@@ -55,7 +63,10 @@ func New(cfg Config) (*Teams, error) {
 	if cfg.Parallel <= 0 {
 		cfg.Parallel = 4
 	}
-	return &Teams{graph: cfg.Graph, parallel: cfg.Parallel}, nil
+	if cfg.Reads == nil {
+		cfg.Reads = cfg.Graph
+	}
+	return &Teams{graph: cfg.Graph, reads: cfg.Reads, parallel: cfg.Parallel}, nil
 }
 
 // NotSettableError says that no session of Graph's can show this pair. Nothing was sent. It is a mistake of the policy,
@@ -216,7 +227,7 @@ func (t *Teams) pages(ctx context.Context, ids []string) ([][]graph.Presence, er
 	for i := range pages {
 		part := ids[i*graph.MaxPresences : min((i+1)*graph.MaxPresences, len(ids))]
 		group.Go(func() (err error) {
-			pages[i], err = t.graph.Presences(ctx, part)
+			pages[i], err = t.reads.Presences(ctx, part)
 			return err
 		})
 	}

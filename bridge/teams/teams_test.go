@@ -324,3 +324,25 @@ func TestAPreferredPresenceIsClearedOnlyIfItIsStillOurs(t *testing.T) {
 	require.NoError(t, newTeams(t, f).SetPreferred(t.Context(), "a", dnd, 8*time.Hour))
 	require.Equal(t, 8*time.Hour, f.calls[len(f.calls)-1].lease)
 }
+
+// Reads go where the configuration says, writes to the application whose session it is.
+func TestReadsBesideWrites(t *testing.T) {
+	writes, reads := &fakeGraph{}, &fakeGraph{shown: map[string]presence.Pair{"a": {Availability: presence.Busy, Activity: presence.InACall}}}
+	tm, err := teams.New(teams.Config{Graph: writes, Reads: reads})
+	require.NoError(t, err)
+	shown, err := tm.Read(t.Context(), []string{"a"})
+	require.NoError(t, err)
+	require.Equal(t, presence.InACall, shown["a"].Pair.Activity)
+	require.NoError(t, tm.Set(t.Context(), "a", presence.Pair{Availability: presence.Busy, Activity: presence.InACall}, time.Minute, false))
+	require.NoError(t, tm.Clear(t.Context(), "a"))
+	require.Equal(t, []string{"read"}, ops(reads))
+	require.Equal(t, []string{"set", "clear"}, ops(writes))
+	require.Equal(t, graph.PriorityConfirm, reads.calls[0].priority)
+}
+
+func ops(f *fakeGraph) (out []string) {
+	for _, c := range f.calls {
+		out = append(out, c.op)
+	}
+	return out
+}

@@ -21,9 +21,14 @@ func Graph(c *graph.Client) monitors.Graph { return client{c} }
 
 type client struct{ c *graph.Client }
 
-// Presences reads in bulk within the sweep's share of the budget.
-func (g client) Presences(ctx context.Context, ids []string) (map[string]presence.Shown, error) {
-	list, err := g.c.Presences(graph.WithPriority(ctx, graph.PrioritySweep), ids)
+// Reads is the account's bulk reads, within the sweep's share of each application's budget.
+func Reads(r *graph.Readers) monitors.Reads { return reads{r} }
+
+type reads struct{ r *graph.Readers }
+
+// Presences reads in bulk.
+func (g reads) Presences(ctx context.Context, ids []string) (map[string]presence.Shown, error) {
+	list, err := g.r.Presences(graph.WithPriority(ctx, graph.PrioritySweep), ids)
 	if err != nil {
 		return nil, callError(err)
 	}

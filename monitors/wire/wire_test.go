@@ -142,7 +142,7 @@ func (s *site) start() {
 	require.NoError(s.t, err)
 	s.sink = &sink{swept: map[string]presence.Pair{}}
 	s.m, err = monitors.New(monitors.Config{
-		Account: account, Monitors: []string{one, two, boss}, Graph: Graph(s.client), Store: Store(s.bus.Bucket(bus.Monitors)),
+		Account: account, Monitors: []string{one, two, boss}, Graph: Graph(s.client), Reads: Reads(graph.NewReaders(s.client)), Store: Store(s.bus.Bucket(bus.Monitors)),
 		Sealer: s.ring, Sink: s.sink, TenantID: s.sim.TenantID, ClientID: s.sim.ClientID, PublicURL: s.public,
 		NewClientState: func() (string, error) { return "a-client-state", nil },
 		NewSignInState: func() (string, error) { return rand.Text(), nil },
@@ -304,7 +304,7 @@ func TestAgainstTheSimulatedTenant(t *testing.T) {
 func certificate(t *testing.T, s *site) ([]byte, string) {
 	t.Helper()
 	m, err := monitors.New(monitors.Config{
-		Account: "fabrikam", Graph: Graph(s.client), Store: Store(s.bus.Bucket(bus.Monitors)), Sealer: s.ring, Sink: s.sink,
+		Account: "fabrikam", Graph: Graph(s.client), Reads: Reads(graph.NewReaders(s.client)), Store: Store(s.bus.Bucket(bus.Monitors)), Sealer: s.ring, Sink: s.sink,
 		NoSubscriptions: true,
 	})
 	require.NoError(t, err)

@@ -36,6 +36,7 @@ type account struct {
 
 	graph    *graph.Client   // the first application, which alone sets presence: its id names the session
 	graphs   []*graph.Client // all applications
+	reads    *graph.Readers  // of presence, spread over them
 	engine   *bridge.Engine
 	monitors *monitors.Manager
 	decoder  *notify.Decoder
@@ -76,7 +77,7 @@ func (a *account) buildEngine() error {
 	if err != nil {
 		return err
 	}
-	t, err := teams.New(teams.Config{Graph: a.graph})
+	t, err := teams.New(teams.Config{Graph: a.graph, Reads: a.reads})
 	if err != nil {
 		return err
 	}

@@ -26,6 +26,7 @@ func (a *account) buildGraph() error {
 		a.graphs = append(a.graphs, client)
 	}
 	a.graph = a.graphs[0]
+	a.reads = graph.NewReaders(a.graph, a.graphs[1:]...)
 	return nil
 }
 
@@ -61,7 +62,7 @@ func budgets(b config.Budgets) graph.Budgets {
 
 func (a *account) buildMonitors() error {
 	cfg := monitors.Config{
-		Account: a.name, Monitors: a.cfg.MonitorUPNs(), Graph: wire.Graph(a.graph), Store: wire.Store(a.app.bus.Bucket(bus.Monitors)),
+		Account: a.name, Monitors: a.cfg.MonitorUPNs(), Graph: wire.Graph(a.graph), Reads: wire.Reads(a.reads), Store: wire.Store(a.app.bus.Bucket(bus.Monitors)),
 		Sealer: a.app.keys, Sink: sink{a}, TenantID: a.cfg.Graph.TenantID, ClientID: a.cfg.Graph.ClientID, Own: a.ownCredentials(),
 		PublicURL:          a.app.opts.Config.PublicURL,
 		NewClientState:     func() (string, error) { return webhook.NewClientState(a.app.webhookKey(), a.name) },

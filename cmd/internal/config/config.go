@@ -109,7 +109,7 @@ type Graph struct {
 	CertificateFile         string        `yaml:"certificate_file" path:"file" doc:"File with the application's certificate and private key, PEM or PKCS#12 (.pfx). Either this or client_secret_file."`
 	CertificatePasswordFile string        `yaml:"certificate_password_file" path:"file" doc:"File with the password of certificate_file, where it has one."`
 	Cloud                   string        `yaml:"cloud" default:"global" oneof:"global usgov-l4 usgov-l5 china" doc:"Microsoft's cloud that the tenant lives in. Only global has presence subscriptions; elsewhere the sweep covers everybody."`
-	Applications            []Application `yaml:"applications" item:"-" doc:"Further app registrations of the same tenant, beside client_id. Each multiplies the capacity: a monitor carries 650 members for each application that it was signed in for. They need Presence.Read.All (delegated), and better Presence.Read.All (application) too, so that the sweep's reads are spread over all; only client_id sets presence. Append new ones at the end: whatever changes place needs its sign-ins anew."`
+	Applications            []Application `yaml:"applications" item:"-" doc:"Further app registrations of the same tenant, beside client_id. Each multiplies the capacity: a monitor carries 650 members for each application that it was signed in for. They need Presence.Read.All (delegated), and better Presence.Read.All (application) too, so that reads, the sweep's and those that confirm, are spread over all; only client_id sets presence. Append new ones at the end: whatever changes place needs its sign-ins anew."`
 	Endpoints               Endpoints     `yaml:"endpoints" doc:"Other addresses than the cloud's own, for simulators."`
 }
 
