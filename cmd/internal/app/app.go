@@ -84,6 +84,7 @@ type App struct {
 
 	webhookLn, adminLn net.Listener
 	cancel             context.CancelFunc
+	up                 chan struct{} // closed when the accounts that are this replica's from the beginning run
 	done               chan struct{}
 	err                error
 }
@@ -99,7 +100,7 @@ func Start(ctx context.Context, opts Options) (*App, error) {
 	}
 	a := &App{
 		opts: opts, log: opts.Log, registry: prometheus.NewRegistry(), pool: notify.NewPool(0),
-		done: make(chan struct{}),
+		up: make(chan struct{}), done: make(chan struct{}),
 	}
 	a.shared = newShared(a.registry)
 	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -251,10 +252,16 @@ func (a *App) serve(ctx context.Context, g *errgroup.Group) error {
 		g.Go(func() error { return c.Serve(ctx, a.adminLn) })
 	}
 	if a.own == nil {
+		close(a.up)
 		return nil
 	}
 	started := make(chan error, 1)
-	g.Go(func() error { return a.own.run(ctx, func(err error) { started <- err }) })
+	g.Go(func() error {
+		return a.own.run(ctx, func(err error) {
+			close(a.up)
+			started <- err
+		})
+	})
 	return <-started
 }
 

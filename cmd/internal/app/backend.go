@@ -46,6 +46,9 @@ func (b *backend) askWithin(ctx context.Context, within time.Duration, account s
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	data, err := b.app.bus.Command(ctx, account, req)
+	if errors.Is(err, bus.ErrNoOwner) && b.awaitStart(ctx) {
+		data, err = b.app.bus.Command(ctx, account, req)
+	}
 	switch {
 	case errors.Is(err, bus.ErrNoOwner):
 		return reply{}, console.Unavailable("no replica runs the account %s at the moment; another one takes over within 15 s if a process with the role engine is up: try again then, or look at /readyz of the replicas", account)
@@ -61,6 +64,22 @@ func (b *backend) askWithin(ctx context.Context, within time.Duration, account s
 		return reply{}, err
 	}
 	return r, consoleError(r.Error)
+}
+
+// awaitStart waits for the accounts that this process is about to run: the admin listener answers before they do, and
+// whoever starts the bridge from a script gives its first command then. False if nothing was being started.
+func (b *backend) awaitStart(ctx context.Context) bool {
+	select {
+	case <-b.app.up:
+		return false
+	default:
+	}
+	select {
+	case <-b.app.up:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 func consoleError(e *replyError) error {
