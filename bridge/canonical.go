@@ -173,7 +173,9 @@ func (ep *EndpointSide) appendKey(b []byte) []byte {
 func (w *WouldBe) appendKey(b []byte) []byte {
 	b = appendFlags(b, w != nil)
 	if w != nil {
-		b = appendWords(b, w.Value)
+		b = appendWords(b, w.Value, string(w.Class), w.From.PBX, w.From.User, w.Message)
+		b = appendStatuses(b, w.Status)
+		b = appendPairs(b, w.Pair)
 		b = appendTimes(b, w.Since)
 	}
 	return b

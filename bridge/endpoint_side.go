@@ -261,7 +261,7 @@ func (s *step) picked(ep *EndpointSide, status presence.Status) {
 
 // policyForPBX is what policy makes of Teams' state. Hidden and unknown assert nothing (R2, R4).
 func (s *step) policyForPBX(ep *EndpointSide) policy.PBXWant {
-	if s.r.Teams.OrganicState != OrganicSeen {
+	if s.organicState() != OrganicSeen {
 		return policy.PBXWant{}
 	}
 	return s.policy().ForPBX(ep.ID.PBX, s.pbx(ep).Statuses, s.r.Teams.organicState())

@@ -49,7 +49,7 @@ func TestObservingDecidesAndWritesNothing(t *testing.T) {
 		w.deliverEvent(0)
 		assert.Equal(t, []Withheld{{Side: "teams", Do: DoSet, Value: "Busy/InACall"}}, withheld(w), s)
 		require.NotNil(t, w.rec.Teams.Would)
-		assert.Equal(t, WouldBe{Value: "Busy/InACall", Since: w.now}, *w.rec.Teams.Would)
+		assert.Equal(t, WouldBe{Value: "Busy/InACall", Since: w.now, Pair: inACall, Class: presence.ClassCall, From: w.ep}, *w.rec.Teams.Would)
 		assert.Equal(t, []Reason{ReasonObserving}, w.rec.Teams.Because)
 		d, told := DecisionOf(&Record{}, &w.rec, EndpointSeen{Endpoint: w.ep}, w.did, w.now)
 		require.True(t, told)
@@ -69,6 +69,7 @@ func TestObservingDecidesAndWritesNothing(t *testing.T) {
 		require.NotNil(t, side(w).Would)
 		assert.Equal(t, statusCall.Name, side(w).Would.Value)
 		assert.Equal(t, statusAvailable, side(w).Status)
+		w.advance(w.rules.HoldDown)
 		w.setClient(available)
 		w.drain()
 		assert.Nil(t, side(w).Would)
@@ -156,7 +157,9 @@ func TestObservingProperties(t *testing.T) {
 				if ep != nil && ep.Would != nil && ep.Would.Value != want.Status.Name {
 					w.fail("would write %s, policy says %s", ep.Would.Value, want.Status)
 				}
-				if ep != nil && ep.Would == nil && ep.Override == nil && !w.excluded && want.Status.Same(statusCall) && w.chosen.Same(statusAvailable) && w.phone.ChangedBy == pbx.AuthorUser && s == trustedPBX {
+				would := w.rec.Teams.Would
+				covered := would != nil && !would.Pair.IsZero() && coveredBy(w.rec.Teams.Organic, &TeamsAssertion{Value: would.Pair, Class: would.Class})
+				if ep != nil && ep.Would == nil && ep.Override == nil && !w.excluded && !covered && want.Status.Same(statusCall) && w.chosen.Same(statusAvailable) && w.phone.ChangedBy == pbx.AuthorUser && s == trustedPBX {
 					w.fail("nothing would be written, policy says %s", want.Status)
 				}
 			})

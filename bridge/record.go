@@ -228,8 +228,16 @@ type EndpointWrite struct {
 
 // WouldBe is what an account that only observes would have written to a side ([Rules.Observe]).
 type WouldBe struct {
-	Value string    `json:"value"`
+	Value string    `json:"value"` // for people: the state, the message, or both
 	Since time.Time `json:"since"`
+
+	// What would be there, from which the next step decides as if it stood. Status is that of an endpoint, Pair that of Teams,
+	// From the endpoint that would be its cause; all zero where only a message would be written.
+	Status  presence.Status     `json:"status,omitzero"`
+	Pair    presence.Pair       `json:"pair,omitzero"`
+	Class   presence.Class      `json:"class,omitempty"`
+	From    presence.EndpointID `json:"from,omitzero"`
+	Message string              `json:"message,omitempty"`
 }
 
 func (w *WouldBe) clone() *WouldBe {

@@ -180,7 +180,7 @@ func (s *step) confirmOverrides() {
 			continue // Graph itself did not know
 		}
 		ep.Override.Pending = false
-		if s.r.Teams.OrganicState != OrganicSeen {
+		if s.organicState() != OrganicSeen {
 			continue
 		}
 		want := s.policyForPBX(ep)
