@@ -100,7 +100,7 @@ func (r *Record) AppendKey(b []byte) []byte {
 	if r.policy != nil {
 		b = appendNumbers(b, uint64(r.policy.OptOut))
 	}
-	b = appendFlags(b, r.Excluded, r.Wiped, r.stranger, t.Purge, t.WokenOwed, t.WokenWatch, t.ReadOwed, t.reading, t.renewDue, t.paid, t.Assertion != nil, t.Write != nil)
+	b = appendFlags(b, r.Excluded, r.Wiped, r.stranger, t.Purge, t.WokenOwed, t.WokenWatch, t.ReadOwed, t.reading, t.renewDue, t.paid, t.LastTaken, t.Assertion != nil, t.Write != nil)
 	b = appendPairs(b, t.Shown, t.Organic, t.Woken, t.Last)
 	b = appendWords(b, string(t.OrganicState))
 	b = appendNumbers(b, t.Mark.Stream, t.Mark.Seq, uint64(t.Mark.Item), uint64(t.epoch), uint64(t.Flips))
@@ -143,7 +143,7 @@ func (ep *EndpointSide) appendKey(b []byte) []byte {
 		b = appendWords(b, n.Value, n.Before, n.Previous, string(n.Phase))
 		b = appendTimes(b, n.Since)
 	}
-	b = appendFlags(b, ep.Seen, ep.ReadOwed, ep.Leaving, ep.Lingered, ep.reading, ep.paid, ep.Assertion != nil, ep.Write != nil, ep.Override != nil)
+	b = appendFlags(b, ep.Seen, ep.ReadOwed, ep.Leaving, ep.Lingered, ep.reading, ep.paid, ep.LastTaken, ep.Assertion != nil, ep.Write != nil, ep.Override != nil)
 	b = appendStatuses(b, ep.Status, ep.Withdrawn, ep.Last)
 	b = appendNumbers(b, ep.Version, uint64(ep.Failures), uint64(ep.epoch), ep.mark, uint64(ep.Flips))
 	b = appendTimes(b, ep.ChangedAt, ep.Timers.Hold, ep.Timers.Settle, ep.Timers.Deadline, ep.Timers.Retry, ep.Timers.Linger,

@@ -8,10 +8,13 @@ import (
 )
 
 // ContestRules say when another program is taken to fight over what we write: a second sync that puts back what we set,
-// or that we put back through it. A value that was ours before, was ended by somebody else's doing, and is to be written
-// again is a flip.
+// or that we put back through it. A value that was ours before, has ended, and is to be written again is a flip. Where a
+// program that is no person wrote over ours, it counts in full. Where we took ours back because its cause was gone, or a
+// person chose something else, it counts a part: people make several short calls in two minutes, programs that answer
+// what we write by changing its cause do it faster than people.
 type ContestRules struct {
 	Flips  int           // so many within Window stop our writes to that side of that member; default 3, negative: never
+	Share  int           // so many that may be a person's doing count as one; default 4
 	Window time.Duration // default 2 min
 	Pause  time.Duration // how long our writes stay away; default 10 min
 }
@@ -19,6 +22,9 @@ type ContestRules struct {
 func (c ContestRules) withDefaults() ContestRules {
 	if c.Flips == 0 {
 		c.Flips = 3
+	}
+	if c.Share == 0 {
+		c.Share = 4
 	}
 	if c.Window == 0 {
 		c.Window = 2 * time.Minute
@@ -31,14 +37,19 @@ func (c ContestRules) withDefaults() ContestRules {
 
 // flips counts a value that comes back, and tells whether that was once too often: from now on nothing is written to that
 // side of the member until Pause is over or somebody asks for a resync.
-func (c ContestRules) flips(n *int, window, pause, since *time.Time, now time.Time) bool {
+func (c ContestRules) flips(n *int, taken bool, window, pause, since *time.Time, now time.Time) bool {
 	if c.Flips <= 0 {
 		return false
 	}
 	if window.IsZero() {
 		*n, *window = 0, now.Add(c.Window)
 	}
-	if *n++; *n < c.Flips {
+	if taken {
+		*n += c.Share
+	} else {
+		*n++
+	}
+	if *n < c.Flips*c.Share {
 		return false
 	}
 	*n, *window = 0, time.Time{}
@@ -65,7 +76,7 @@ func (s *step) fightsInTeams(want policy.TeamsWant) bool {
 		case presence.LineIdle, presence.LineOffline, presence.LineUnknown:
 		}
 	}
-	return s.rules.Contest.flips(&t.Flips, &t.Timers.Flips, &t.Timers.Contest, &t.ContestedSince, s.now)
+	return s.rules.Contest.flips(&t.Flips, t.LastTaken, &t.Timers.Flips, &t.Timers.Contest, &t.ContestedSince, s.now)
 }
 
 // fightsOnPBX counts a status that is set again to what it was before.
@@ -73,19 +84,20 @@ func (s *step) fightsOnPBX(ep *EndpointSide, status presence.Status) bool {
 	if ep.Last.IsZero() || !status.Same(ep.Last) {
 		return false
 	}
-	return s.rules.Contest.flips(&ep.Flips, &ep.Timers.Flips, &ep.Timers.Contest, &ep.ContestedSince, s.now)
+	return s.rules.Contest.flips(&ep.Flips, ep.LastTaken, &ep.Timers.Flips, &ep.Timers.Contest, &ep.ContestedSince, s.now)
 }
 
-// endedInTeams and endedOnPBX remember the value of ours that ends now: that it comes back would be a flip.
-func (s *step) endedInTeams() {
+// endedInTeams and endedOnPBX remember the value of ours that ends now: that it comes back would be a flip. It was taken
+// from us if something wrote over it that may be another program; otherwise we took it back ourselves, or a person did.
+func (s *step) endedInTeams(taken bool) {
 	if s.rules.Contest.Flips > 0 {
-		s.r.Teams.Last = s.r.Teams.Assertion.Value
+		s.r.Teams.Last, s.r.Teams.LastTaken = s.r.Teams.Assertion.Value, taken
 	}
 }
 
-func (s *step) endedOnPBX(ep *EndpointSide) {
+func (s *step) endedOnPBX(ep *EndpointSide, taken bool) {
 	if s.rules.Contest.Flips > 0 && ep.Assertion != nil {
-		ep.Last = ep.Assertion.Value
+		ep.Last, ep.LastTaken = ep.Assertion.Value, taken
 	}
 }
 

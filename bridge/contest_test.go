@@ -8,14 +8,15 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"presencebridge/bridge/pbx"
 	"presencebridge/bridge/policy"
 	"presencebridge/bridge/presence"
 )
 
-// fought is a member at rest in whose world flips are counted.
+// fought is a member at rest in whose world every flip counts in full.
 func fought(t *testing.T, s sort) *world {
 	w := known(t, s)
-	w.rules.Contest = ContestRules{}.withDefaults()
+	w.rules.Contest = ContestRules{Share: 1}.withDefaults()
 	return w
 }
 
@@ -119,6 +120,53 @@ func TestASessionThatComesBackTooOftenIsClearedForGood(t *testing.T) {
 	require.True(t, w.rec.Teams.Contested())
 	require.Zero(t, w.session)
 	require.Equal(t, []Reason{ReasonCompeting}, w.rec.Teams.Because)
+}
+
+// overwritten has somebody write Available on the phone during a call in Teams, and the call end after that.
+func overwritten(w *world, by pbx.Author) {
+	inTeams(w, inACall)
+	w.pick(statusAvailable)
+	w.phone.ChangedBy = by
+	for i := range w.events {
+		if w.events[i].State.Status.Same(statusAvailable) {
+			w.events[i].State = w.said(w.phone)
+		}
+	}
+	w.drain()
+	inTeams(w, available)
+}
+
+// What another program writes over ours counts in full, what a person chooses does not.
+func TestAnotherProgramIsLeftTheFieldSoonerThanAPerson(t *testing.T) {
+	for _, c := range []struct {
+		by     pbx.Author
+		rounds int
+	}{{pbx.AuthorOther, 3}, {pbx.AuthorUser, 12}} {
+		w := known(t, trustedPBX)
+		w.rules.Contest = ContestRules{Window: time.Hour}.withDefaults()
+		for i := range c.rounds {
+			require.False(t, side(w).Contested(), "author %d, round %d", c.by, i)
+			overwritten(w, c.by)
+		}
+		inTeams(w, inACall)
+		require.True(t, side(w).Contested(), "author %d", c.by)
+		require.Equal(t, statusAvailable, w.phone.Status)
+	}
+}
+
+// Somebody makes one short call in Teams after the other: they show on the phone, every one of them.
+func TestShortCallsAreNobodysFight(t *testing.T) {
+	for _, s := range []sort{trustedPBX, plainPBX, versionedPBX} {
+		w := known(t, s)
+		w.rules.Contest = ContestRules{}.withDefaults()
+		for i := range 10 {
+			inTeams(w, inACall)
+			require.Equal(t, statusCall, w.phone.Status, "%s, call %d", s, i)
+			inTeams(w, available)
+			require.Equal(t, statusAvailable, w.phone.Status, "%s, call %d", s, i)
+		}
+		require.False(t, side(w).Contested())
+	}
 }
 
 // People may make as many calls as they like.

@@ -134,7 +134,7 @@ func (s *step) foldAuthored(ep *EndpointSide, st pbx.State) {
 	case s.standsAsChosen(ep, st, same):
 		// The version grew with the line alone, or our write has not landed.
 	default:
-		s.picked(ep, st.Status)
+		s.picked(ep, st)
 	}
 }
 
@@ -197,7 +197,7 @@ func (s *step) foldUnauthored(ep *EndpointSide, st pbx.State) {
 	switch {
 	case ep.Assertion != nil && s.overwritten(ep):
 		if ep.Assertion.Phase == PhaseStanding && !st.Status.Same(ep.Assertion.Value) {
-			s.picked(ep, st.Status)
+			s.picked(ep, st)
 		}
 	case ep.Status.IsZero(), st.Status.IsZero() && !s.overwritten(ep):
 		ep.Status = st.Status // that nobody says what the person chose is no choice (R4)
@@ -205,7 +205,7 @@ func (s *step) foldUnauthored(ep *EndpointSide, st pbx.State) {
 	case !late.IsZero() && st.Status.Same(late) && !s.observedOwn(ep, st.Status):
 		s.adopt(ep, st.Status, ep.Status) // our write came after the person's choice, which is given back
 	default:
-		s.picked(ep, st.Status)
+		s.picked(ep, st)
 	}
 }
 
@@ -222,19 +222,19 @@ func (s *step) resolve(ep *EndpointSide, st pbx.State) {
 		a.Value = st.Status // ours all the same
 	case st.Status.Same(a.Previous):
 		if a.Phase == PhaseWithdrawing {
-			s.endedOnPBX(ep)
+			s.endedOnPBX(ep, false)
 		}
 		ep.Status, ep.Assertion = st.Status, nil // did not land, or is restored
 	case !a.Before.IsZero() && st.Status.Same(a.Before):
 		a.Value, a.Before, a.Phase = a.Before, presence.Status{}, PhaseStanding
 	default:
-		s.picked(ep, st.Status)
+		s.picked(ep, st)
 	}
 }
 
 // picked folds a choice by hand: it ends our assertion there and becomes an override at once. What it overrides
 // is what policy makes of Teams; a read begun from now on says it, and until then the record does (R17).
-func (s *step) picked(ep *EndpointSide, status presence.Status) {
+func (s *step) picked(ep *EndpointSide, st pbx.State) {
 	of := s.policyForPBX(ep).Status
 	if of.IsZero() && ep.Assertion != nil {
 		of = ep.Assertion.Value
@@ -242,9 +242,9 @@ func (s *step) picked(ep *EndpointSide, status presence.Status) {
 	if of.IsZero() && ep.Override != nil {
 		of = ep.Override.Of
 	}
-	ep.Status = status
+	ep.Status = st.Status
 	if s.overwritten(ep) {
-		s.endedOnPBX(ep)
+		s.endedOnPBX(ep, st.ChangedBy != pbx.AuthorUser)
 		ep.Assertion = nil
 		if ep.Write != nil {
 			ep.Withdrawn = ep.Write.Status
@@ -418,7 +418,7 @@ func (s *step) changeOnPBX(ep *EndpointSide, want policy.PBXWant) {
 		return
 	}
 	if !want.Status.Same(a.Value) {
-		s.endedOnPBX(ep)
+		s.endedOnPBX(ep, false)
 		a.Before, a.Value, a.Since = a.Value, want.Status, s.now
 	}
 	a.Class, a.Phase = want.Class, PhaseWriting
@@ -510,7 +510,7 @@ func (s *step) endpointStands(ep *EndpointSide, st pbx.State) {
 		return
 	}
 	if a.Phase == PhaseWithdrawing {
-		s.endedOnPBX(ep)
+		s.endedOnPBX(ep, false)
 		ep.Assertion = nil
 		if s.overwritten(ep) {
 			ep.Status = w.Status

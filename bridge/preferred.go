@@ -108,7 +108,7 @@ func (s *step) takenPreferred(want policy.TeamsWant) {
 		return
 	}
 	t.withdraw(t.Assertion.Value, true)
-	s.endedInTeams()
+	s.endedInTeams(true)
 	t.Assertion, t.renewDue = nil, false
 	t.Timers.Renew, t.Timers.Lapse = time.Time{}, time.Time{}
 	t.ReadOwed = true

@@ -81,7 +81,8 @@ type TeamsSide struct {
 	Note        *TeamsNote       `json:"note,omitempty"`      // a message of ours
 	NoteLast    string           `json:"note_last,omitempty"` // the one before, which may show yet
 	Mark        Mark             `json:"mark,omitzero"`
-	Last        presence.Pair    `json:"last,omitzero"` // the value of ours before the present one, or none
+	Last        presence.Pair    `json:"last,omitzero"`        // the value of ours before the present one, or none
+	LastTaken   bool             `json:"last_taken,omitempty"` // somebody else ended it
 	Flips       int              `json:"flips,omitempty"`
 	// ContestedSince: another program fights over what we set, so we stay away.
 	ContestedSince time.Time   `json:"contested_since,omitzero"`
@@ -183,6 +184,7 @@ type EndpointSide struct {
 	Failures  int             `json:"failures,omitempty"`
 	Lingered  bool            `json:"lingered,omitempty"` // the meeting that Teams shows came after a call long ago
 	Last      presence.Status `json:"last,omitzero"`      // see TeamsSide
+	LastTaken bool            `json:"last_taken,omitempty"`
 	Flips     int             `json:"flips,omitempty"`
 	// ContestedSince: see TeamsSide.
 	ContestedSince time.Time      `json:"contested_since,omitzero"`

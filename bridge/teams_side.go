@@ -395,7 +395,7 @@ func (s *step) changeInTeams(want policy.TeamsWant) {
 		if !a.Before.IsZero() {
 			t.withdraw(a.Before, false) // may still show, and only a read after an answered write tells
 		}
-		s.endedInTeams()
+		s.endedInTeams(false)
 		a.Before, a.Value, a.Since, a.MaskedSince = a.Value, want.Pair, s.now, time.Time{}
 	}
 	a.Class, a.From, a.Phase = want.Class, want.From, PhaseWriting
@@ -505,7 +505,7 @@ func (s *step) teamsCleared() {
 		return // nothing of ours stood: that was R15's sending again
 	}
 	t.withdraw(t.Assertion.Value, true)
-	s.endedInTeams()
+	s.endedInTeams(false)
 	t.Assertion = nil
 	t.Woken, t.WokenOwed = presence.Pair{}, false
 	if t.WokenWatch {

@@ -198,7 +198,7 @@ func newExplorer(w *World) *explorer {
 	caps.Messages = w.messages
 	x.e = newEngine(words, caps, w.endpoints, w.without)
 	if w.rival != 0 {
-		x.e.rules.Contest = bridge.ContestRules{Flips: 3, Window: time.Minute, Pause: time.Minute}
+		x.e.rules.Contest = bridge.ContestRules{Flips: 3, Share: 1, Window: time.Minute, Pause: time.Minute}
 	}
 	x.e.stores = w.crashes > 0
 	x.first = x.e.begin()

@@ -35,7 +35,7 @@ func TestCompetingWritersMistakes(t *testing.T) {
 func TestCompetingWritersRemarks(t *testing.T) {
 	for text, want := range map[string]string{
 		"competing_writers: {flips: 0, pause: 1h}":            "accounts[0].competing_writers.flips: is 0, so competing writers are never noticed",
-		"competing_writers: {flips: 1}":                       "accounts[0].competing_writers.flips: is 1: the second of two short calls is taken for a fight",
+		"competing_writers: {flips: 1}":                       "accounts[0].competing_writers.flips: is 1: the fifth of five short calls is taken for a fight",
 		"competing_writers: {flips: 6}\n    hold_down: 30s":   "6 flips take at least 2m30s with a hold_down of 30s, so competing writers are never noticed; make it longer than 2m30s",
 		"competing_writers: {window: 10s}\n    hold_down: 6s": "accounts[0].competing_writers.window: 3 flips take at least 12s",
 	} {
