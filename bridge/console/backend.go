@@ -45,6 +45,8 @@ type Backend interface {
 	Reseal(ctx context.Context) (api.Resealed, error)
 	// Probe has Graph validate the account's public URLs, through a monitor that is free. It may take half a minute.
 	Probe(ctx context.Context, account string) (api.Probe, error)
+	// CheckPBXs tries every PBX of the account, in the order of the configuration. It may take a minute.
+	CheckPBXs(ctx context.Context, account string) ([]api.PBXCheck, error)
 	// RotateCertificate makes a new encryption certificate for an account's subscriptions.
 	RotateCertificate(ctx context.Context, account string) (api.CertificateRotation, error)
 	// Authorization says how a sign-in stands: at once, or, while it is pending, when it no longer

@@ -132,6 +132,7 @@ func (c *Console) routes() *echo.Echo {
 	a.GET("/accounts/:account/authorizations/:id", c.getAuthorization)
 	a.POST("/accounts/:account/certificate/rotate", c.rotateCertificate)
 	a.POST("/accounts/:account/probe", c.probe)
+	a.POST("/accounts/:account/pbx/check", c.checkPBXs)
 	a.POST("/keys/reseal", c.reseal)
 	a.POST("/accounts/:account/policy/replay", c.replayPolicy)
 	a.POST("/accounts/:account/resync", c.resyncAccount)

@@ -95,7 +95,7 @@ func TestTokenIsRequired(t *testing.T) {
 			targets = append(targets, target{r.Method, strings.NewReplacer(":account", "contoso", ":member", "id-00", ":upn", "x", ":id", "y").Replace(r.Path)})
 		}
 	}
-	require.Len(t, targets, 22)
+	require.Len(t, targets, 23)
 	for _, path := range []string{"/api", "/api/", "/api/v1", "/api/v1/", "/api/v1/nothing", "/api/v2/accounts", "/api/v1/accounts/", "/api/v1//accounts"} {
 		targets = append(targets, target{http.MethodGet, path})
 	}

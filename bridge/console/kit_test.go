@@ -246,6 +246,14 @@ func (b *memBackend) Probe(_ context.Context, account string) (api.Probe, error)
 	return api.Probe{State: api.ProbeReached, UPN: "presence2@contoso.com", TookMS: 7, Code: "c", Text: "t"}, b.account(account)
 }
 
+func (b *memBackend) CheckPBXs(_ context.Context, account string) ([]api.PBXCheck, error) {
+	n := 7
+	return []api.PBXCheck{{
+		Name: "main", Error: "e", Kind: "refused", Remedy: "r", Statuses: []presence.Status{{Name: "Busy", Kind: presence.KindBusy}}, StatusesError: "s",
+		Users: &n, Warnings: []api.PBXWarning{{Code: "competitor", Text: "t", Remedy: "r"}},
+	}}, b.account(account)
+}
+
 func (b *memBackend) RotateCertificate(_ context.Context, account string) (api.CertificateRotation, error) {
 	return api.CertificateRotation{CertificateID: account + "-1", Subscriptions: 2, Until: when}, b.account(account)
 }

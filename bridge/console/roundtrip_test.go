@@ -118,6 +118,19 @@ func TestClientAuthorizes(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 }
 
+func TestClientChecksPBXs(t *testing.T) {
+	k := newKit(t, nil)
+	c := newClient(t, k)
+	got, err := c.CheckPBXs(t.Context(), "contoso")
+	require.NoError(t, err)
+	require.Len(t, got, 1)
+	require.Equal(t, 7, *got[0].Users)
+	require.Equal(t, "competitor", got[0].Warnings[0].Code)
+	_, err = c.CheckPBXs(t.Context(), "nobody")
+	require.True(t, client.IsNotFound(err))
+	read[api.PBXChecks](t, k.call(t, http.MethodPost, "/api/v1/accounts/contoso/pbx/check", ""), http.StatusOK)
+}
+
 func TestClientProbes(t *testing.T) {
 	k := newKit(t, nil)
 	c := newClient(t, k)

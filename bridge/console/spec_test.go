@@ -25,7 +25,7 @@ func TestSpecAndTypesAgree(t *testing.T) {
 		"Monitors": reflect.TypeFor[api.Monitors](), "Monitor": reflect.TypeFor[api.Monitor](), "Subscription": reflect.TypeFor[api.Subscription](),
 		"Authorization": reflect.TypeFor[api.Authorization](), "AddMonitorRequest": reflect.TypeFor[api.AddMonitorRequest](), "AuthorizeRequest": reflect.TypeFor[api.AuthorizeRequest](), "ResyncRequest": reflect.TypeFor[api.ResyncRequest](),
 		"MonitorState": reflect.TypeFor[api.MonitorState](), "CoverageSum": reflect.TypeFor[api.CoverageSum](), "CoverageReason": reflect.TypeFor[api.CoverageReason](),
-		"Remade": reflect.TypeFor[api.Remade](), "Probe": reflect.TypeFor[api.Probe](), "Resealed": reflect.TypeFor[api.Resealed](), "CertificateRotation": reflect.TypeFor[api.CertificateRotation](),
+		"Remade": reflect.TypeFor[api.Remade](), "PBXChecks": reflect.TypeFor[api.PBXChecks](), "PBXCheck": reflect.TypeFor[api.PBXCheck](), "PBXWarning": reflect.TypeFor[api.PBXWarning](), "Probe": reflect.TypeFor[api.Probe](), "Resealed": reflect.TypeFor[api.Resealed](), "CertificateRotation": reflect.TypeFor[api.CertificateRotation](),
 		"Scope": reflect.TypeFor[api.Scope](), "Jobs": reflect.TypeFor[api.Jobs](), "Job": reflect.TypeFor[api.Job](),
 		"Change": reflect.TypeFor[api.Change](), "Problem": reflect.TypeFor[api.Problem](),
 		"Explanation": reflect.TypeFor[api.Explanation](), "ExplainedSide": reflect.TypeFor[api.ExplainedSide](), "ExplainedEvent": reflect.TypeFor[api.ExplainedEvent](),

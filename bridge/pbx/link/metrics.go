@@ -106,20 +106,7 @@ func result(err error) string {
 	if err == nil {
 		return "ok"
 	}
-	switch pbx.KindOf(err) {
-	case pbx.Conflict:
-		return "conflict"
-	case pbx.Throttled:
-		return "throttled"
-	case pbx.Gone:
-		return "gone"
-	case pbx.Refused:
-		return "refused"
-	case pbx.Unauthorised:
-		return "unauthorised"
-	case pbx.Unanswered:
-	}
-	return "unanswered"
+	return pbx.KindOf(err).String()
 }
 
 // Connection counts an attempt to open the watch, by what came of it: resumed, reset or failed.

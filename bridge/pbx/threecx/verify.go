@@ -17,7 +17,7 @@ var (
 	errNotMonitored = errors.New("the api client may monitor none of the users' extensions")
 )
 
-// Verify implements [pbx.Connector]. It looks at version, users, calls and the WebSocket, tries the right to write with
+// Verify implements [pbx.Connector]. It looks at version, users, calls and the WebSocket unless the watch has one, tries the right to write with
 // a PATCH that changes nothing, and looks for what [Client.Connection] warns of.
 func (c *Client) Verify(ctx context.Context) error {
 	if err := c.checkVersion(ctx); err != nil {
@@ -38,11 +38,13 @@ func (c *Client) Verify(ctx context.Context) error {
 	if err := c.checkMonitored(numbers, dns); err != nil {
 		return err
 	}
-	sock, err := c.dial(ctx)
-	if err != nil {
-		return err
+	if c.tracker.Show().State != pbx.ConnConnected { // else the watch has one
+		sock, err := c.dial(ctx)
+		if err != nil {
+			return err
+		}
+		_ = sock.CloseNow()
 	}
-	_ = sock.CloseNow()
 	if len(list) > 0 {
 		if err := c.verifyWrite(ctx, list[0].ID); err != nil {
 			return err

@@ -58,6 +58,7 @@ type reply struct {
 	Resealed    *api.Resealed            `json:"resealed,omitempty"`
 	Certificate *api.CertificateRotation `json:"certificate,omitempty"`
 	Probe       *api.Probe               `json:"probe,omitempty"`
+	PBXs        []api.PBXCheck           `json:"pbxs,omitempty"`
 	Explanation *api.Explanation         `json:"explanation,omitempty"`
 }
 

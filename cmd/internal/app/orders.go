@@ -18,6 +18,7 @@ func orders() map[string]func(*account, context.Context, command) (reply, error)
 		"directory": (*account).tellDirectory,
 		"monitors":  (*account).tellMonitors,
 		"probe":     (*account).tellProbe,
+		"check_pbx": (*account).checkPBXs,
 
 		"authorize":      (*account).authorizeMonitor,
 		"renew":          (*account).renewMonitor,

@@ -12,7 +12,7 @@ func newVerify() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "verify --config FILE", Short: "Check that everything the configuration speaks of works, and say what to do where it does not",
 		Long: "Looks at the tenants, the PBXs, the bus, public_url and the certificates as they are, and asks the running bridge\n" +
-			"where there is one, which also has Graph reach public_url if a monitor is free. Changes nothing. Exit status 1 when a check failed; warnings do not count.",
+			"where there is one, which looks at its PBXs itself and has Graph reach public_url if a monitor is free. Changes nothing. Exit status 1 when a check failed; warnings do not count.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runVerify(cmd, file, account, asJSON) },
 	}

@@ -61,6 +61,10 @@ func New(p *config.PBX, o Options) (Connector, error) {
 	return c, nil
 }
 
+// OneSession tells whether a PBX of a type allows its client one session at a time: whoever signs in ends what the
+// bridge has (facts: 3CX authentication).
+func OneSession(pbxType string) bool { return pbxType == "3cx" }
+
 func newMiCollab(p *config.PBX, o Options) (Connector, error) {
 	cfg := micollab.Config{
 		Account: o.Account, Name: p.Name, URL: p.URL, CAFile: p.CAFile, Timeout: p.Timeout,

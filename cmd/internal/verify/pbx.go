@@ -16,15 +16,23 @@ func checkPBXs(t *tenant) []Check {
 	const name = "pbx"
 	var out []Check
 	for _, p := range t.pbxs {
+		by := ""
+		if p.owned {
+			by = "; the running bridge looked, over the session that it has"
+		}
 		switch {
+		case p.left != "":
+			out = append(out, skipped(name, p.cfg.Name, "%s gives a client one session at a time, and asking from here would end that of the running bridge, which cannot be asked: %s", p.cfg.URL, p.left))
 		case p.err != nil:
-			out = append(out, failed(name, p.cfg.Name, pbxRemedy(p.err), "%s: %v", p.cfg.URL, p.err))
-		case p.usersErr != nil:
+			out = append(out, failed(name, p.cfg.Name, pbxRemedy(p.err), "%s: %v%s", p.cfg.URL, p.err, by))
+		case errors.Is(p.usersErr, errNew):
+			out = append(out, warning(name, p.cfg.Name, "run verify again in a minute", "%s can be used; its users were not listed yet%s", p.cfg.URL, by))
+		case p.usersErr != nil && !p.owned:
 			out = append(out, failed(name, p.cfg.Name, pbxRemedy(p.usersErr), "%s: its users cannot be listed: %v", p.cfg.URL, p.usersErr))
-		case len(p.users) == 0:
-			out = append(out, warning(name, p.cfg.Name, "give the client the right to see the users", "%s can be used, but lists no users", p.cfg.URL))
+		case p.listed == 0:
+			out = append(out, warning(name, p.cfg.Name, "give the client the right to see the users", "%s can be used, but lists no users%s", p.cfg.URL, by))
 		default:
-			out = append(out, ok(name, p.cfg.Name, "%s lists, reports and may be written to; %d users, %d statuses", p.cfg.URL, len(p.users), len(p.statuses)))
+			out = append(out, ok(name, p.cfg.Name, "%s lists, reports and may be written to; %d users, %d statuses%s", p.cfg.URL, p.listed, len(p.statuses), by))
 		}
 		for _, w := range p.warnings {
 			out = append(out, warning(name, p.cfg.Name, w.Remedy, "%s: %s", w.Code, w.Text))

@@ -8,11 +8,8 @@ import (
 	"time"
 
 	"presencebridge/bridge/console/client/api"
-	"presencebridge/bridge/pbx"
 	"presencebridge/bridge/policy"
-	"presencebridge/bridge/presence"
 	"presencebridge/cmd/internal/config"
-	"presencebridge/cmd/internal/connect"
 	"presencebridge/cmd/internal/roster"
 	"presencebridge/graph"
 )
@@ -55,17 +52,6 @@ type endpoint struct {
 	err           error
 }
 
-// phone is one PBX.
-type phone struct {
-	cfg       *config.PBX
-	err       error // of Verify
-	warnings  []pbx.Warning
-	statuses  []presence.Status
-	statusErr error
-	users     []pbx.User
-	usersErr  error
-}
-
 // lookAtTenant looks at everything of an account. What does not depend on one another is looked at at once.
 func lookAtTenant(ctx context.Context, s *site, a *config.Account) *tenant {
 	t := &tenant{site: s, cfg: a, apps: applications(&a.Graph)}
@@ -76,14 +62,22 @@ func lookAtTenant(ctx context.Context, s *site, a *config.Account) *tenant {
 		looking.Go(func() { t.lookAtFurther(ctx, app) })
 	}
 	for i := range a.PBX {
-		p := &phone{cfg: &a.PBX[i]}
-		t.pbxs = append(t.pbxs, p)
-		looking.Go(func() { p.look(ctx, a.Name, s) })
+		t.pbxs = append(t.pbxs, &phone{cfg: &a.PBX[i]})
 	}
+	looking.Go(func() { t.lookAtPBXs(ctx) })
 	looking.Go(func() { t.lookAtMonitors(ctx) })
 	looking.Go(func() { t.handshakes = shakeHands(ctx, s, a.Name) })
 	looking.Wait()
 	return t
+}
+
+// each does something for all at once, and waits.
+func each[T any](list []T, do func(T)) {
+	var all sync.WaitGroup
+	for _, x := range list {
+		all.Go(func() { do(x) })
+	}
+	all.Wait()
 }
 
 func newGraph(a *config.Account, app config.Application, s *site) (*graph.Client, error) {
@@ -169,27 +163,6 @@ func (t *tenant) listUsers(ctx context.Context) {
 	}
 	t.people = roster.New(roster.Config{Graph: t.client, Groups: groups, Log: t.site.opts.Log})
 	_, t.usersErr = t.people.Refresh(ctx)
-}
-
-// look asks one PBX.
-func (p *phone) look(ctx context.Context, account string, s *site) {
-	client, err := connect.New(p.cfg, connect.Options{Account: account, Log: s.opts.Log})
-	if err != nil {
-		p.err, p.statusErr, p.usersErr = err, err, err
-		return
-	}
-	defer client.Close()
-	limited, cancel := context.WithTimeout(ctx, s.opts.Timeout)
-	defer cancel()
-	p.err = client.Verify(limited)
-	p.warnings = client.Connection().Warnings
-	if p.statuses, p.statusErr = client.Statuses(limited); p.statusErr != nil {
-		p.usersErr = p.statusErr
-		return
-	}
-	patient, done := context.WithTimeout(ctx, listings*s.opts.Timeout)
-	defer done()
-	p.users, p.usersErr = client.Snapshot(patient)
 }
 
 // lookAtMonitors asks the running bridge for the account's monitors.

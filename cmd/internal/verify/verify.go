@@ -1,6 +1,7 @@
 // Package verify says whether a configuration works: with the tenants, the PBXs, the bus and the internet as they
 // are, and with the running bridge where there is one. It needs no running bridge and changes nothing, but for a
-// subscription that the running bridge makes and deletes at once, so that Graph has to reach it.
+// subscription that the running bridge makes and deletes at once, so that Graph has to reach it. Whoever owns an account looks
+// at its PBXs, since some allow a client one session at a time; only where nobody does are they looked at from here.
 //
 // First everything is looked at (files named see_*.go), then it is judged: every check is a function of what was
 // seen, and says ok, warning, failed or skipped, on what evidence, and what to do about it. Nothing that was seen
