@@ -1,9 +1,9 @@
-// Package console is the admin listener: /metrics, /healthz and /readyz for machines, and /api/v1 for
-// administrators and the command line. It declares what it needs of the bridge ([Backend]) and knows
-// neither the bus nor Graph.
+// Package console is the admin listener: /metrics, /healthz and /readyz for machines, /api/v1 for
+// administrators and the command line, and pages for a browser, which say why a member looks as they do. It declares what
+// it needs of the bridge ([Backend]) and knows neither the bus nor Graph.
 //
-// Everything under /api needs the bearer token of [LoadOrCreateToken]; the rest needs none, so the
-// listener belongs on loopback or behind something that knows who may come. Errors are problem
+// Everything under /api needs the bearer token of [LoadOrCreateToken], and the pages a sign-in with it; the rest needs none, so
+// the listener belongs on loopback or behind something that knows who may come. Errors are problem
 // documents (RFC 9457). The API is described in OpenAPI 3.1 and served with it: openapi.yaml is the
 // contract, and a test compares it with the routes and with what is really answered.
 package console
@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"html/template"
 	"log/slog"
 	"net"
 	"net/http"
@@ -52,6 +53,7 @@ type Console struct {
 	token    tokenHash
 	jobs     *jobs
 	spec     spec
+	pages    *template.Template
 	metrics  *metrics
 	stopping chan struct{} // closed when whoever waits for news should be sent home
 	stop     func()        // closes stopping, once
@@ -70,7 +72,11 @@ func New(cfg Config) (*Console, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Console{cfg: cfg, log: cfg.Log, token: hashToken(cfg.Token), jobs: newJobs(cfg.Backend, cfg.Log), spec: s, metrics: m}
+	pages, err := loadPages()
+	if err != nil {
+		return nil, err
+	}
+	c := &Console{cfg: cfg, log: cfg.Log, token: hashToken(cfg.Token), jobs: newJobs(cfg.Backend, cfg.Log), spec: s, pages: pages, metrics: m}
 	c.stopping = make(chan struct{})
 	c.stop = sync.OnceFunc(func() { close(c.stopping) })
 	c.echo = c.routes()
@@ -115,6 +121,11 @@ func (c *Console) routes() *echo.Echo {
 	if c.cfg.Gatherer != nil {
 		e.GET("/metrics", echo.WrapHandler(promhttp.HandlerFor(c.cfg.Gatherer, promhttp.HandlerOpts{})))
 	}
+	e.GET("/", c.home, c.private)
+	e.GET("/explain", c.explainWeb, c.private)
+	e.GET("/login", c.showLogin)
+	e.POST("/login", c.login)
+	e.POST("/logout", c.logout)
 	a := e.Group("/api/v1")
 	a.GET("/openapi.json", c.openapiJSON)
 	a.GET("/openapi.yaml", c.openapiYAML)

@@ -146,7 +146,7 @@ func TestUnknownAddresses(t *testing.T) {
 	w := k.call(t, http.MethodDelete, "/api/v1/accounts", "")
 	requireProblem(t, w, http.StatusMethodNotAllowed, "Allow")
 	require.Contains(t, w.Header().Get("Allow"), "GET")
-	requireProblem(t, k.call(t, http.MethodGet, "/", ""), http.StatusNotFound, "")
+	requireProblem(t, k.call(t, http.MethodGet, "/nothing", ""), http.StatusNotFound, "")
 }
 
 func TestAccounts(t *testing.T) {

@@ -57,6 +57,11 @@ func zoneQuery(ctx echo.Context, name string) (*time.Location, error) {
 	if text == "" {
 		return time.UTC, nil
 	}
+	return zoneOf(name, text)
+}
+
+// zoneOf reads a zone, by its offset or name.
+func zoneOf(name, text string) (*time.Location, error) {
 	if t, err := time.Parse("-07:00", text); err == nil {
 		return t.Location(), nil
 	}

@@ -32,7 +32,8 @@ const testToken = "test-token-0123456789"
 type memBackend struct {
 	members  map[string][]api.Member
 	monitors map[string][]api.Monitor
-	err      error // every call fails with it
+	err      error  // every call fails with it
+	text     string // of explanations, in place of the zone
 
 	resync func(ctx context.Context, account, member string, report func(Progress)) error
 
@@ -147,7 +148,7 @@ func (b *memBackend) Explain(ctx context.Context, account, key string, q Explain
 	if err != nil {
 		return api.Explanation{}, WithCandidates(err, []string{"user00@contoso.com"})
 	}
-	e := api.Explanation{Account: account, Member: m.ID, UPN: m.UPN, At: q.At, History: true, Text: "in " + when.In(q.Zone).Format("-07:00")}
+	e := api.Explanation{Account: account, Member: m.ID, UPN: m.UPN, At: q.At, History: true, Text: cmp.Or(b.text, "in "+when.In(q.Zone).Format("-07:00"))}
 	if !q.Since.IsZero() {
 		e.Chain = []api.ExplainedEvent{{At: q.Since, Kind: "observed", Text: "Something happened."}}
 		e.Sides = []api.ExplainedSide{{Side: "teams", Label: "Teams"}}

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"presencebridge/bridge/console/client"
+	"presencebridge/bridge/console/client/api"
 )
 
 // newExplain is `users explain`.
@@ -30,11 +31,11 @@ func newExplain(r *remote) *cobra.Command {
 
 func usersExplain(cmd *cobra.Command, r *remote, key, at, since string) error {
 	now := time.Now()
-	moment, err := parseMoment(at, now)
+	moment, err := api.ParseMoment(at, now)
 	if err != nil {
 		return fmt.Errorf("--at: %w", err)
 	}
-	from, err := parseSince(since, moment, now)
+	from, err := api.ParseSince(since, moment, now)
 	if err != nil {
 		return fmt.Errorf("--since: %w", err)
 	}
@@ -55,58 +56,6 @@ func usersExplain(cmd *cobra.Command, r *remote, key, at, since string) error {
 	}
 	_, err = fmt.Fprint(cmd.OutOrStdout(), e.Text)
 	return err
-}
-
-// parseMoment reads a moment as people write it: a time of day is the last one that has been, today or yesterday.
-func parseMoment(s string, now time.Time) (time.Time, error) {
-	s = strings.TrimSpace(s)
-	if s == "" {
-		return time.Time{}, nil
-	}
-	for _, layout := range []string{"15:04", "15:04:05"} {
-		t, err := time.ParseInLocation(layout, s, now.Location())
-		if err != nil {
-			continue
-		}
-		y, m, d := now.Date()
-		t = time.Date(y, m, d, t.Hour(), t.Minute(), t.Second(), 0, now.Location())
-		if t.After(now) {
-			t = t.AddDate(0, 0, -1)
-		}
-		return t, nil
-	}
-	for _, layout := range []string{time.RFC3339Nano, "2006-01-02 15:04", "2006-01-02 15:04:05", "2006-01-02T15:04", "2006-01-02T15:04:05"} {
-		t, err := time.ParseInLocation(layout, s, now.Location())
-		if err != nil {
-			continue
-		}
-		if t.After(now) {
-			return time.Time{}, fmt.Errorf("%s has not come yet", s)
-		}
-		return t, nil
-	}
-	return time.Time{}, fmt.Errorf("%q is no moment: write 10:15, \"2026-11-25 10:15\" or 2026-11-25T10:15:00+01:00", s)
-}
-
-// parseSince reads how far back to go: a duration before the moment to explain, or a moment.
-func parseSince(s string, moment, now time.Time) (time.Time, error) {
-	if moment.IsZero() {
-		moment = now
-	}
-	if s == "" {
-		return time.Time{}, nil
-	}
-	if d, err := time.ParseDuration(s); err == nil {
-		if d <= 0 {
-			return time.Time{}, fmt.Errorf("%s is not above 0", s)
-		}
-		return moment.Add(-d), nil
-	}
-	t, err := parseMoment(s, now)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("%q is neither a duration such as 24h nor a moment such as 10:15", s)
-	}
-	return t, nil
 }
 
 // notFound says that nobody is called so, and who is called nearly so.

@@ -42,7 +42,7 @@ type replayed struct {
 
 func policyReplay(cmd *cobra.Command, r *remote, file, sinceText string) error {
 	now := time.Now()
-	since, err := parseSince(sinceText, now, now)
+	since, err := api.ParseSince(sinceText, now, now)
 	if err != nil {
 		return fmt.Errorf("--since: %w", err)
 	}
