@@ -11,7 +11,8 @@ const (
 	actRecreate action = "recreate" // delete, create
 	actRenew    action = "renew"
 	actDelete   action = "delete"
-	actProbe    action = "probe" // is the sign-in accepted (again)?
+	actProbe    action = "probe"   // is the sign-in accepted (again)?
+	actRefresh  action = "refresh" // is it still?
 )
 
 // view is what a monitor's next action follows from.
@@ -30,6 +31,7 @@ type view struct {
 	RenewAt    time.Time
 	RotateAt   time.Time // when one from before a rotation is made anew; zero: it is not one
 	RetryAt    time.Time // pause after a failure; zero: none
+	RefreshAt  time.Time // when the sign-in is tried, whatever else there is to do; zero: never
 	Challenge  bool
 	Check      bool
 }
@@ -47,7 +49,14 @@ func decide(v view, now time.Time) (action, time.Time) {
 	}
 	act, wake := decideSubscription(v, now)
 	if act != actNone && now.Before(v.RetryAt) {
-		return actNone, v.RetryAt
+		act, wake = actNone, v.RetryAt
+	}
+	switch {
+	case act != actNone:
+	case due(v.RefreshAt, now):
+		return actRefresh, time.Time{}
+	default:
+		wake = earliest(wake, v.RefreshAt)
 	}
 	return act, wake
 }

@@ -64,6 +64,7 @@ type tenant struct {
 	times       map[string][]time.Time
 	secrets     map[string]bool // that monitors may have for their own
 	secretsUsed []string
+	tokenLife   time.Duration // how long a monitor's access token is taken without another look; 0: not at all
 	fuse        *fuse
 }
 
@@ -210,6 +211,7 @@ type signedIn struct {
 	upn   string
 	store TokenStore
 	own   func() (Own, error)
+	until time.Time // of its access token; guarded by g.mu
 }
 
 func (d *signedIn) enter(ctx context.Context, call string) (landed bool, err error) {
@@ -228,6 +230,10 @@ func (d *signedIn) enter(ctx context.Context, call string) (landed bool, err err
 		return false, err
 	}
 	d.g.mu.Lock()
+	if call != "refresh" && time.Now().Before(d.until) {
+		defer d.g.mu.Unlock()
+		return d.g.begin(call)
+	}
 	valid := d.g.tokens[token]
 	next := fmt.Sprintf("secret-token-%d-of-%s", d.g.calls[call]+100*len(d.g.calls), d.upn)
 	d.g.tokens[next] = valid
@@ -238,6 +244,7 @@ func (d *signedIn) enter(ctx context.Context, call string) (landed bool, err err
 	if !valid {
 		return false, &CallError{Kind: Unauthorised, Code: "AADSTS50173", Err: errors.New("invalid_grant")}
 	}
+	d.g.with(func() { d.until = time.Now().Add(d.g.tokenLife) })
 	_ = d.store.SaveRefreshToken(ctx, next) // as the client does: a store that fails costs nothing now
 	d.g.mu.Lock()
 	defer d.g.mu.Unlock()

@@ -60,6 +60,8 @@ type Config struct {
 	PushLatency time.Duration
 	// RenewEvery is how often a subscription is renewed, or earlier where Graph gives less than twice that. Default 25 min.
 	RenewEvery time.Duration
+	// RefreshEvery is how often a sign-in is tried by fetching a token before its time; see refresh.go. Default 10 min.
+	RefreshEvery time.Duration
 	// NoSubscriptions: the cloud has no presence subscriptions, the sweep does everything.
 	NoSubscriptions bool
 
@@ -89,7 +91,7 @@ func (c *Config) defaults() {
 		or    time.Duration
 	}{
 		{&c.SweepInterval, time.Minute}, {&c.PolledInterval, 15 * time.Second}, {&c.Lease, 5 * time.Minute},
-		{&c.JoinDelay, 2 * time.Minute}, {&c.LeaveDelay, time.Hour}, {&c.RotateOver, time.Hour}, {&c.PushLatency, pushLatency}, {&c.RenewEvery, renewEvery},
+		{&c.JoinDelay, 2 * time.Minute}, {&c.LeaveDelay, time.Hour}, {&c.RotateOver, time.Hour}, {&c.PushLatency, pushLatency}, {&c.RenewEvery, renewEvery}, {&c.RefreshEvery, refreshEvery},
 		{&c.SignInTime, 15 * time.Minute}, {&c.LinkTime, 24 * time.Hour},
 	} {
 		if *d.value <= 0 {

@@ -52,6 +52,8 @@ type monitor struct {
 	failures  int
 	retryAt   time.Time
 	renewAt   time.Time
+	refreshAt time.Time // when the sign-in is tried; zero: not planned
+	refused   int       // attempts to do so in a row that said nothing
 	rotateAt  time.Time // when its subscription, made before a rotation, is made anew; zero: it is not
 	challenge bool
 	check     bool // look at once whether the subscription is still there
@@ -277,6 +279,7 @@ func (mo *monitor) run(ctx context.Context) error {
 			}
 			continue
 		}
+		mo.planRefresh(now)
 		act, wake := decide(mo.view(), now)
 		if act == actNone && !now.Before(mo.retryAt) && mo.rec.State == StateAuthorized {
 			mo.failures, mo.problem = 0, Problem{} // what failed need not be done any more
@@ -330,7 +333,7 @@ func (mo *monitor) view() view {
 		State: mo.rec.State, HasToken: len(mo.rec.Token) > 0,
 		Want: len(mo.want) > 0, Subscribed: mo.rec.Subscription != nil,
 		Hold: !mo.m.known.Load(), Bequeathed: mo.bequeathed, OtherShard: mo.wantShard != mo.rec.Shard, Silent: mo.hearing.silent,
-		RetryAt: mo.retryAt, RenewAt: mo.renewAt, RotateAt: mo.rotateAt, Challenge: mo.challenge, Check: mo.check,
+		RetryAt: mo.retryAt, RenewAt: mo.renewAt, RefreshAt: mo.refreshAt, RotateAt: mo.rotateAt, Challenge: mo.challenge, Check: mo.check,
 	}
 	if s := mo.rec.Subscription; s != nil {
 		v.Expires = s.Expires
@@ -347,6 +350,10 @@ func (mo *monitor) view() view {
 
 // act carries out one action and notes what came of it.
 func (mo *monitor) act(ctx context.Context, act action) {
+	if act == actRefresh {
+		mo.refresh(ctx)
+		return
+	}
 	select {
 	case mo.m.ops <- struct{}{}:
 	case <-ctx.Done():
@@ -361,7 +368,7 @@ func (mo *monitor) act(ctx context.Context, act action) {
 	defer func() { <-mo.using }()
 	var err error
 	switch act {
-	case actNone:
+	case actNone, actRefresh:
 	case actCreate:
 		err = mo.create(ctx)
 	case actRecreate:

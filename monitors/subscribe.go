@@ -252,9 +252,12 @@ func (mo *monitor) unextended(ctx context.Context, s subscription, now time.Time
 	return &CallError{Kind: Transient, Text: "the old expiry was returned", Err: errUnextended}
 }
 
-// probe asks whether the sign-in is accepted again, by listing the subscriptions; what is no longer among
-// them is forgotten.
+// probe asks whether the sign-in is accepted again, by a token that is fetched afresh, since Graph may still take the one
+// from before, and by listing the subscriptions; what is no longer among them is forgotten.
 func (mo *monitor) probe(ctx context.Context) error {
+	if err := mo.delegated.Refresh(ctx); err != nil {
+		return fmt.Errorf("fetch a token: %w", err)
+	}
 	subs, err := mo.delegated.ListSubscriptions(ctx)
 	if err != nil {
 		return fmt.Errorf("list subscriptions: %w", err)

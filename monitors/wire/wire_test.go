@@ -95,6 +95,7 @@ type site struct {
 	sink   *sink
 	m      *monitors.Manager
 	stop   func()
+	change []func(*monitors.Config)
 }
 
 const (
@@ -103,7 +104,7 @@ const (
 	boss = "boss@contoso.example"
 )
 
-func newSite(t *testing.T) *site {
+func newSite(t *testing.T, change ...func(*monitors.Config)) *site {
 	t.Helper()
 	hook, pool := receiver(t)
 	sim, err := graphsim.Start(graphsim.Config{
@@ -114,7 +115,7 @@ func newSite(t *testing.T) *site {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, sim.Close()) })
 	dir := t.TempDir()
-	s := &site{t: t, sim: sim, public: hook.URL, caFile: filepath.Join(dir, "ca.pem")}
+	s := &site{t: t, sim: sim, change: change, public: hook.URL, caFile: filepath.Join(dir, "ca.pem")}
 	require.NoError(t, os.WriteFile(s.caFile, sim.CAPEM(), 0o600))
 	s.ring, err = keyring.New(make([]byte, 32))
 	require.NoError(t, err)
@@ -141,14 +142,18 @@ func (s *site) start() {
 	})
 	require.NoError(s.t, err)
 	s.sink = &sink{swept: map[string]presence.Pair{}}
-	s.m, err = monitors.New(monitors.Config{
+	cfg := monitors.Config{
 		Account: account, Monitors: []string{one, two, boss}, Graph: Graph(s.client), Reads: Reads(graph.NewReaders(s.client)), Store: Store(s.bus.Bucket(bus.Monitors)),
 		Sealer: s.ring, Sink: s.sink, TenantID: s.sim.TenantID, ClientID: s.sim.ClientID, PublicURL: s.public,
 		NewClientState: func() (string, error) { return "a-client-state", nil },
 		NewSignInState: func() (string, error) { return rand.Text(), nil },
 		PolledInterval: time.Second, JoinDelay: 100 * time.Millisecond,
 		Log: slog.New(slog.NewTextHandler(s.t.Output(), nil)), Metrics: prometheus.NewRegistry(),
-	})
+	}
+	for _, f := range s.change {
+		f(&cfg)
+	}
+	s.m, err = monitors.New(cfg)
 	require.NoError(s.t, err)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(s.t.Context()))
 	done := make(chan error, 1)
