@@ -108,11 +108,13 @@ type Engine struct {
 	rules   atomic.Pointer[Rules]
 	metrics *engineMetrics
 	tally   *tally
-	seed    maphash.Seed
-	loops   []*loop
-	reads   *readBatcher
-	pacers  map[string]*pacer
-	feeds   map[string]*pbxFeed
+
+	complaint complaint
+	seed      maphash.Seed
+	loops     []*loop
+	reads     *readBatcher
+	pacers    map[string]*pacer
+	feeds     map[string]*pbxFeed
 
 	mu      sync.Mutex
 	owners  map[presence.EndpointID]string // the member whose record holds the endpoint
@@ -151,6 +153,7 @@ func New(cfg Config) (*Engine, error) {
 		owners: map[presence.EndpointID]string{}, members: map[string]Member{},
 		moving: map[presence.EndpointID]string{}, telling: make(chan struct{}, 1), pacers: map[string]*pacer{}, feeds: map[string]*pbxFeed{},
 	}
+	e.complaint.e = e
 	rules := cfg.Rules
 	rules.PBX = map[string]PBXRules{}
 	for name, p := range cfg.PBX {

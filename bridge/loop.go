@@ -44,6 +44,7 @@ type stored struct {
 	err      error
 	data     []byte
 	again    bool      // due for another try
+	failed   bool      // was not stored at the first try, and is complained of
 	at       time.Time // when the answer came
 }
 
@@ -243,18 +244,20 @@ func (l *loop) postStored(s stored) {
 func (l *loop) storedOne(s stored) {
 	switch {
 	case s.again:
-		l.put(stored{cell: s.cell, member: s.member, next: s.next, event: s.event, effects: s.effects, done: s.done, data: s.data})
+		l.put(stored{cell: s.cell, member: s.member, next: s.next, event: s.event, effects: s.effects, done: s.done, data: s.data, failed: s.failed})
 		return
 	case errors.Is(s.err, ErrConflict):
+		l.settle(&s)
 		l.reload(s)
 		return
 	case s.err != nil:
 		l.e.metrics.storeFailures.Inc()
-		l.e.log.Warn("record was not stored, trying again", "member", s.member, "error", s.err)
-		s.again = true
+		l.e.complaint.failed(s.member, s.err, !s.failed)
+		s.again, s.failed = true, true
 		l.postLater(s)
 		return
 	}
+	l.settle(&s)
 	l.e.underWay.Add(-1)
 	s.cell.revision = s.revision
 	s.cell.storing = false
@@ -263,6 +266,14 @@ func (l *loop) storedOne(s stored) {
 		s.done()
 	}
 	l.resume(s.cell)
+}
+
+// settle ends what is complained of about a record.
+func (l *loop) settle(s *stored) {
+	if s.failed {
+		s.failed = false
+		l.e.complaint.settled()
+	}
 }
 
 // postLater hands an answer of the store on after a pause.
