@@ -174,7 +174,7 @@ func (l *flow) inOrder(s *subscription, req *sip.Request) bool {
 	if cseq == nil || from == nil {
 		return false
 	}
-	if ev := req.GetHeader("Event"); ev == nil || mediaType(ev.Value()) != s.event {
+	if eventOf(req) != s.event {
 		return false
 	}
 	tag, _ := from.Params.Get("tag")
@@ -196,6 +196,19 @@ func (l *flow) inOrder(s *subscription, req *sip.Request) bool {
 		}
 	}
 	return true
+}
+
+// eventOf is the package of a request, "" without one. The stack knows the compact forms of RFC 3261's own fields only:
+// o is RFC 6665's (section 8.2.1).
+func eventOf(req *sip.Request) string {
+	h := req.GetHeader("Event")
+	if h == nil {
+		h = req.GetHeader("o")
+	}
+	if h == nil {
+		return ""
+	}
+	return mediaType(h.Value())
 }
 
 func readNotice(req *sip.Request) notice {
