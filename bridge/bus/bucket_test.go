@@ -350,7 +350,7 @@ func TestPutAfterClose(t *testing.T) {
 	}
 	closed := make(chan error, 1)
 	go func() { closed <- b.Close(t.Context()) }()
-	require.Eventually(t, b.closed.Load, 5*time.Second, time.Millisecond)
+	require.Eventually(t, b.closed.Load, patience, time.Millisecond)
 	release()
 	for range 20 {
 		require.NoError(t, receive(t, written), "what waited is written before the bus closes")

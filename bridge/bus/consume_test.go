@@ -38,19 +38,30 @@ func TestPrefetchIsBoundedByNumber(t *testing.T) {
 	bodies := make(chan *Body, 100)
 	consume(t, b, "contoso", nil, func(x *Body) { bodies <- x })
 	var out []*Body
+	take := func() {
+		for {
+			x := receive(t, bodies)
+			if len(out) == 0 || x.Seq > out[len(out)-1].Seq { // on a slow machine one may come again
+				out = append(out, x)
+				return
+			}
+		}
+	}
 	for range maxBodies {
-		out = append(out, receive(t, bodies))
+		take()
 	}
 	info := ownerInfo(t, b, "contoso")
 	require.Equal(t, maxBodies, info.NumAckPending)
-	require.Empty(t, bodies, "16 are out, the rest waits")
+	for len(bodies) > 0 {
+		require.LessOrEqual(t, (<-bodies).Seq, out[maxBodies-1].Seq, "16 are out, the rest waits")
+	}
 	next := 0
 	for next < 40 {
 		x := out[next]
 		require.Equal(t, fmt.Sprintf("body-%d", next), string(x.Data), "in order")
 		require.NoError(t, x.Ack())
 		if next++; len(out) < 40 {
-			out = append(out, receive(t, bodies))
+			take()
 		}
 	}
 }
@@ -118,26 +129,44 @@ func TestStalledConsumerStopsPulling(t *testing.T) {
 	for range 5 {
 		out = append(out, receive(t, bodies))
 	}
-	require.Eventually(t, func() bool {
-		return testutil.ToFloat64(b.metrics.stalls.WithLabelValues("contoso")) == 1
-	}, 10*time.Second, 20*time.Millisecond)
+	c := out[0].c
+	stalls := func() float64 { return testutil.ToFloat64(b.metrics.stalls.WithLabelValues("contoso")) }
+	await(t, func() bool { return stalls() == 1 }, "it stalls")
+	goOn := stayStalled(c)
 	// The pull that was under way ends within its second; then nobody asks any more, though there
 	// would be room for eleven more.
-	require.Eventually(t, func() bool { return ownerInfo(t, b, "contoso").NumWaiting == 0 }, 5*time.Second, 20*time.Millisecond)
+	await(t, func() bool { return ownerInfo(t, b, "contoso").NumWaiting == 0 }, "nobody asks")
 	storeAll(t, b, "contoso", 3)
-	time.AfterFunc(200*time.Millisecond, func() { out[0].Progress() })
-	waiting := ownerInfo(t, b, "contoso").NumPending
-	require.EqualValues(t, 3, waiting)
-	x := receive(t, bodies)
-	require.Less(t, time.Since(out[0].touchedAt()), 2*time.Second, "a sign of life starts the pulls again")
-	_ = x
+	require.EqualValues(t, 3, ownerInfo(t, b, "contoso").NumPending)
+	require.EqualValues(t, 1, stalls())
+	require.Empty(t, bodies)
+	goOn()
+	out[0].Progress()
+	receive(t, bodies)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	require.False(t, out[0].lost, "a sign of life starts the pulls again, not the end of the stall")
 }
 
-// touchedAt reads a guarded field.
-func (b *Body) touchedAt() time.Time {
-	b.c.mu.Lock()
-	defer b.c.mu.Unlock()
-	return b.touched
+// stayStalled keeps the stall from being over, however long a slow machine takes, until the returned function is called.
+func stayStalled(c *consumer) (goOn func()) {
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		tick := time.NewTicker(10 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			c.mu.Lock()
+			c.progress = time.Now().Add(-stallAfter)
+			c.mu.Unlock()
+			select {
+			case <-tick.C:
+			case <-stop:
+				return
+			}
+		}
+	}()
+	return func() { close(stop); <-stopped }
 }
 
 func TestMissingAckIsHandedOutAgain(t *testing.T) {
@@ -145,24 +174,28 @@ func TestMissingAckIsHandedOutAgain(t *testing.T) {
 	b := openBus(t, testConfig(t))
 	storeAll(t, b, "contoso", 2)
 	bodies := make(chan *Body, 100)
+	began := time.Now()
 	consume(t, b, "contoso", nil, func(x *Body) { bodies <- x })
 	lost, kept := receive(t, bodies), receive(t, bodies)
 	// The second one progresses, so pulling goes on, and the first comes again after AckWait.
 	alive := time.NewTicker(100 * time.Millisecond)
 	defer alive.Stop()
-	began := time.Now()
 	for {
 		select {
 		case <-alive.C:
 			kept.Progress()
 			continue
 		case x := <-bodies:
+			if x.Seq == kept.Seq { // the signs of life came too late, on a slow machine
+				kept = x
+				continue
+			}
 			require.Equal(t, lost.Seq, x.Seq)
 			require.NoError(t, x.Ack())
 		}
 		break
 	}
-	require.GreaterOrEqual(t, time.Since(began), ackWait-500*time.Millisecond)
+	require.GreaterOrEqual(t, time.Since(began), ackWait)
 	require.NoError(t, kept.Ack())
 	require.NoError(t, lost.Ack(), "a late acknowledgement does no harm")
 	require.NoError(t, lost.Ack(), "nor does a second one")
@@ -201,7 +234,7 @@ func TestRetry(t *testing.T) {
 	require.GreaterOrEqual(t, time.Since(began), 250*time.Millisecond)
 	require.NoError(t, again.Retry(MaxBodyAge))
 	require.Equal(t, GapExpired, receive(t, gaps).Reason, "it would be too old by then")
-	require.Eventually(t, func() bool { return ownerInfo(t, b, "contoso").NumAckPending == 0 }, 5*time.Second, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return ownerInfo(t, b, "contoso").NumAckPending == 0 }, patience, 20*time.Millisecond)
 	require.Empty(t, bodies)
 }
 
@@ -219,15 +252,23 @@ func TestOneConsumeForAnAccount(t *testing.T) {
 
 func TestStopReturnsWhatWasNotHandedOut(t *testing.T) {
 	t.Parallel()
+	fastest(t, ackWait/2, func(int) time.Duration { return stopAndGoOn(t) }) // at once, not after their time
+}
+
+// stopAndGoOn stops a consumer that has fetched more than it handed out, and tells how long the next one takes.
+func stopAndGoOn(t *testing.T) time.Duration {
 	b := openBus(t, testConfig(t))
 	storeAll(t, b, "contoso", 6)
 	bodies, leave := make(chan *Body, 10), make(chan struct{})
-	stop := consume(t, b, "contoso", nil, func(x *Body) { bodies <- x; <-leave })
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- b.Consume(ctx, "contoso", nil, func(x *Body) { bodies <- x; <-leave }) }()
 	x := receive(t, bodies)
-	require.Eventually(t, func() bool { return ownerInfo(t, b, "contoso").NumAckPending > 2 }, 5*time.Second, 10*time.Millisecond)
+	await(t, func() bool { return ownerInfo(t, b, "contoso").NumAckPending > 2 }, "more than one was fetched")
 	require.NoError(t, x.Ack())
-	time.AfterFunc(100*time.Millisecond, func() { close(leave) })
-	stop()
+	cancel()
+	close(leave)
+	require.NoError(t, receive(t, ended))
 	for len(bodies) > 0 { // handed out before the stop
 		require.NoError(t, (<-bodies).Ack())
 	}
@@ -237,10 +278,10 @@ func TestStopReturnsWhatWasNotHandedOut(t *testing.T) {
 	last := receive(t, seqs)
 	for last < 6 {
 		next := receive(t, seqs)
-		require.Equal(t, last+1, next, "in order")
-		last = next
+		require.LessOrEqual(t, next, last+1, "in order")
+		last = max(last, next)
 	}
-	require.Less(t, time.Since(began), ackWait, "at once, not after their time")
+	return time.Since(began)
 }
 
 func TestConsumeEndsWithTheBus(t *testing.T) {
@@ -250,7 +291,7 @@ func TestConsumeEndsWithTheBus(t *testing.T) {
 	require.Eventually(t, func() bool {
 		_, err := b.js.Consumer(t.Context(), streamGraphIn, durableName("contoso"))
 		return err == nil
-	}, 5*time.Second, 10*time.Millisecond)
+	}, patience, 10*time.Millisecond)
 	closeBus(t, b)
 	require.ErrorIs(t, receive(t, ended), ErrClosed)
 	require.ErrorIs(t, b.Consume(t.Context(), "contoso", nil, func(*Body) {}), ErrClosed)
@@ -261,18 +302,19 @@ func TestAccountsDoNotSeeEachOther(t *testing.T) {
 	storeAll(t, b, "contoso", 3)
 	storeAll(t, b, "fabrikam", 3)
 	var wrong atomic.Int32
-	var wg sync.WaitGroup
-	wg.Add(6)
+	seqs := make(chan uint64, 100)
 	for _, account := range []string{"contoso", "fabrikam"} {
 		consume(t, b, account, nil, func(x *Body) {
 			if x.msg.Subject() != subjectGraphIn+account {
 				wrong.Add(1)
 			}
 			assert.NoError(t, x.Ack())
-			wg.Done()
+			seqs <- x.Seq
 		})
 	}
-	wg.Wait()
+	for seen := map[uint64]bool{}; len(seen) < 6; {
+		seen[receive(t, seqs)] = true
+	}
 	require.Zero(t, wrong.Load())
 }
 
@@ -312,7 +354,7 @@ func TestOldBodiesAreAGap(t *testing.T) {
 	require.Equal(t, []Gap{{"contoso", GapExpired, since}}, gaps[1:], "reported once")
 
 	// A body that was taken, and never dealt with until it was too old.
-	m = &oldMsg{stored: time.Now().Add(-MaxBodyAge + 100*time.Millisecond)}
+	m = &oldMsg{stored: time.Now().Add(-MaxBodyAge + stallOver - time.Second)}
 	require.NoError(t, c.accept(m, time.Now()))
 	c.room(time.Now().Add(stallOver))
 	c.room(time.Now().Add(stallOver + time.Minute))

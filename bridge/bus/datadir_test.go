@@ -77,9 +77,9 @@ func TestSyncIsCheckedAtStart(t *testing.T) {
 	require.NoError(t, e.start(t.Context()))
 	defer e.stop()
 	e.sync = Sync(time.Minute)
-	require.ErrorContains(t, e.check(e.server, time.Second), "nats.sync is 1m0s, but the server runs with always true")
+	require.ErrorContains(t, e.check(e.server, patience), "nats.sync is 1m0s, but the server runs with always true")
 	e.sync = SyncAlways
-	require.NoError(t, e.check(e.server, time.Second))
+	require.NoError(t, e.check(e.server, patience))
 }
 
 // The child processes of the tests below run the test binary again, told by this variable what to do.
@@ -114,7 +114,7 @@ func child(t *testing.T, mode, dir string) *exec.Cmd {
 }
 
 func childConfig() Config {
-	return Config{DataDir: os.Getenv("BUS_TEST_DIR"), MaxStore: 256 << 20, MinFree: -1, History: time.Hour}
+	return Config{DataDir: os.Getenv("BUS_TEST_DIR"), MaxStore: 256 << 20, MinFree: -1, History: time.Hour, PublishTimeout: patience}
 }
 
 // childStore stores bodies and records from many callers until it is killed, and prints each one
@@ -264,7 +264,7 @@ func TestSequenceSurvivesAnEmptyStreamAndAKill(t *testing.T) {
 func childFullDisk() error {
 	ctx := context.Background()
 	cfg := childConfig()
-	cfg.PublishTimeout = 500 * time.Millisecond
+	cfg.PublishTimeout = 3 * time.Second
 	b, err := Open(ctx, cfg)
 	if err != nil {
 		return err
@@ -314,7 +314,7 @@ func childFullDisk() error {
 	}
 	select {
 	case <-bodies:
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		return errors.New("the consumer is not attached any more")
 	}
 	answer, err := b.Command(ctx, "contoso", []byte("ping"))
@@ -331,7 +331,7 @@ func childFullDisk() error {
 
 func eventually(try func() error) error {
 	var err error
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(2 * patience); time.Now().Before(deadline); {
 		if err = try(); err == nil {
 			return nil
 		}

@@ -30,12 +30,12 @@ func TestDecisionsAreReadBack(t *testing.T) {
 		b.PublishDecision("contoso", "bob", []byte(`{"other":true}`))
 		b.PublishDecision("fabrikam", "Ann@contoso.com", []byte(`{"other":true}`))
 	}
-	require.Eventually(t, func() bool { return len(read("Ann@contoso.com", time.Time{})) == 20 }, 5*time.Second, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return len(read("Ann@contoso.com", time.Time{})) == 20 }, patience, 20*time.Millisecond)
 	require.Equal(t, `{"n":0}`, read("Ann@contoso.com", time.Now().Add(-time.Hour))[0], "oldest first")
 	require.Empty(t, read("Ann@contoso.com", time.Now()))
 	between := time.Now()
 	b.PublishDecision("contoso", "Ann@contoso.com", []byte(`{"n":"late"}`))
-	require.Eventually(t, func() bool { return len(read("Ann@contoso.com", between)) == 1 }, 5*time.Second, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return len(read("Ann@contoso.com", between)) == 1 }, patience, 20*time.Millisecond)
 	require.ErrorIs(t, b.Decisions(t.Context(), "Con.toso", "bob", time.Time{}, nil), ErrInvalid)
 }
 
@@ -62,7 +62,7 @@ func TestObservationsAreCloudEvents(t *testing.T) {
 			return json.Unmarshal(m.Data(), &got[len(got)-1].event)
 		})
 		return err == nil && len(got) == 2
-	}, 5*time.Second, 20*time.Millisecond)
+	}, patience, 20*time.Millisecond)
 	require.Equal(t, "presence.v1.contoso.6c1f9d2e-0000-4000-8000-00000000000a.teams", got[0].subject)
 	require.Equal(t, "presence.v1.contoso.x-416e6e.pbx.main.1001", got[1].subject)
 	e := got[1].event
@@ -81,11 +81,9 @@ func TestFeedDropsInsteadOfWaiting(t *testing.T) {
 	release := hold(b.decisions)
 	defer release()
 	big := make([]byte, 1<<20)
-	began := time.Now()
-	for range 40 {
+	for range 40 { // would not end, if it waited
 		b.PublishDecision("contoso", "bob", big)
 	}
-	require.Less(t, time.Since(began), 2*time.Second)
 	require.Greater(t, testutil.ToFloat64(b.metrics.dropped.WithLabelValues("contoso", streamDecisions, string(reasonBusy))), 20.0)
 }
 
@@ -138,7 +136,7 @@ func TestCommands(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 
 	busy := make(chan error, 40)
-	ctx, cancel = context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel = context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for range 40 {
 		go func() {

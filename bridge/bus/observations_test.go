@@ -26,7 +26,7 @@ func TestObservationsAreReadBack(t *testing.T) {
 		b.PublishObservation("contoso", "Bob", "pbx.main.10.01", fmt.Appendf(nil, `{"n":%d}`, i))
 		b.PublishObservation("fabrikam", "ann", "teams", []byte(`{"other":true}`))
 	}
-	require.Eventually(t, func() bool { return len(read(time.Time{})) == 20 }, 30*time.Second, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return len(read(time.Time{})) == 20 }, patience, 20*time.Millisecond)
 	got := read(time.Now().Add(-time.Hour))
 	require.Equal(t, []string{`ann teams {"n":0}`, `Bob pbx.main.10.01 {"n":0}`, `ann teams {"n":1}`}, got[:3], "all members, in order")
 	require.Empty(t, read(time.Now()))
@@ -37,7 +37,7 @@ func TestObservationsAreReadBack(t *testing.T) {
 	}
 	require.NoError(t, b.nc.Flush())
 	b.PublishObservation("contoso", "ann", "teams", []byte(`{"n":"last"}`))
-	require.Eventually(t, func() bool { return len(read(time.Time{})) == 21 }, 30*time.Second, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return len(read(time.Time{})) == 21 }, patience, 20*time.Millisecond)
 
 	enough := errors.New("enough")
 	require.ErrorIs(t, b.Observations(t.Context(), "contoso", time.Time{}, func(Observation) error { return enough }), enough)

