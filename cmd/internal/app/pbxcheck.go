@@ -80,22 +80,36 @@ func (d *directoryLoop) listed(pbxName string) (n int, ok bool) {
 // AskPBXs has the owner of an account try its PBXs, asked over the external bus from a process that is no part of the
 // bridge. The error is [bus.ErrNoOwner] if nobody runs the account.
 func AskPBXs(ctx context.Context, cfg *config.Config, account string, log *slog.Logger) ([]api.PBXCheck, error) {
-	req, err := json.Marshal(command{Op: "check_pbx"})
-	if err != nil {
-		return nil, err
+	r, err := askFromOutside(ctx, cfg, account, command{Op: "check_pbx"}, pbxCheckTimeout, log)
+	return r.PBXs, err
+}
+
+// HasOwner tells whether some replica runs the account, asked in the same way.
+func HasOwner(ctx context.Context, cfg *config.Config, account string, log *slog.Logger) (bool, error) {
+	_, err := askFromOutside(ctx, cfg, account, command{Op: "account"}, commandTimeout, log)
+	if errors.Is(err, bus.ErrNoOwner) {
+		return false, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, pbxCheckTimeout)
+	return err == nil, err
+}
+
+func askFromOutside(ctx context.Context, cfg *config.Config, account string, c command, within time.Duration, log *slog.Logger) (reply, error) {
+	req, err := json.Marshal(c)
+	if err != nil {
+		return reply{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	data, err := bus.Ask(ctx, busConfig(cfg, log), account, req)
 	if err != nil {
-		return nil, err
+		return reply{}, err
 	}
 	var r reply
 	if err := json.Unmarshal(data, &r); err != nil {
-		return nil, fmt.Errorf("account %s: the owner's answer cannot be read: %w", account, err)
+		return reply{}, fmt.Errorf("account %s: the owner's answer cannot be read: %w", account, err)
 	}
 	if r.Error != nil {
-		return nil, r.Error
+		return reply{}, r.Error
 	}
-	return r.PBXs, nil
+	return r, nil
 }

@@ -17,7 +17,8 @@ func newSetup() *cobra.Command {
 		Use: "azure --config FILE", Args: cobra.NoArgs,
 		Short: "Print the permissions, and a script that registers the application, consents and creates the monitors",
 		Long: "Nothing is done and nothing secret is printed: run the script, or hand it to the tenant's administrator.\n" +
-			"Before there is an application, write client_id: 00000000-0000-0000-0000-000000000000; the script says which one to put there.",
+			"Before there is an application, write client_id: 00000000-0000-0000-0000-000000000000; the script says which one to put there.\n" +
+			"Each of graph.applications is registered too; those that do not exist yet need numbers of their own, such as one that ends in 1.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return setupAzure(cmd, file, account, setup.Format(format))
 		},

@@ -3,12 +3,15 @@ package verify
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
 	"presencebridge/bridge/directory"
 	"presencebridge/bridge/pbx"
+	"presencebridge/cmd/internal/app"
 	"presencebridge/cmd/internal/config"
+	"presencebridge/cmd/internal/connect"
 )
 
 // match brings people and PBX users together as the bridge does. why is not empty if one of the lists is missing.
@@ -45,6 +48,9 @@ func Directory(ctx context.Context, opts Options, a *config.Account) (*directory
 	if t.policy, t.policyErr = a.ParsePolicy(); t.policyErr != nil {
 		return nil, t.policyErr
 	}
+	if err := t.mayLook(ctx); err != nil {
+		return nil, err
+	}
 	var looking sync.WaitGroup
 	looking.Go(func() { t.lookAtGraph(ctx) })
 	for i := range a.PBX {
@@ -62,4 +68,17 @@ func Directory(ctx context.Context, opts Options, a *config.Account) (*directory
 		problems = append(problems, directory.Problem{Text: "group " + p.Group + ": " + p.Text, Remedy: p.Remedy})
 	}
 	return directory.NewReport(t.people.Users(), res, problems...), nil
+}
+
+// mayLook refuses where a bridge on another machine, which only an external bus tells of, would lose its session with a PBX.
+func (t *tenant) mayLook(ctx context.Context) error {
+	one := slices.IndexFunc(t.cfg.PBX, func(p config.PBX) bool { return connect.OneSession(p.Type) })
+	if one < 0 || t.site.cfg.NATS.URL == "" {
+		return nil
+	}
+	// A bus that does not answer keeps every bridge from working.
+	if owned, err := app.HasOwner(ctx, t.site.cfg, t.cfg.Name, t.site.opts.Log); err != nil || !owned {
+		return nil //nolint:nilerr // see above
+	}
+	return fmt.Errorf("account %s: a bridge on another machine runs it, and asking the PBX %s from here would end its session: ask that bridge, with --url and --token-file", t.cfg.Name, t.cfg.PBX[one].Name)
 }

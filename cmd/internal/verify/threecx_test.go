@@ -151,6 +151,8 @@ func TestTheOwnerIsAskedOverTheBus(t *testing.T) {
 	r := w.run()
 	expect(t, r, "bridge", "", Skipped, "no bridge answers")
 	expect(t, r, "pbx", "main", OK, "3 users", "the running bridge looked")
+	_, err = Directory(t.Context(), Options{Config: w.config()}, &w.config().Accounts[0])
+	require.ErrorContains(t, err, "a bridge on another machine runs it")
 	require.Equal(t, before.Tokens, sim.Stats().Tokens)
 }
 
