@@ -32,7 +32,7 @@ func shakeHands(ctx context.Context, s *site, account string) []handshake {
 		return nil
 	}
 	transport := &http.Transport{
-		TLSClientConfig:   &tls.Config{RootCAs: s.opts.Roots, MinVersion: tls.VersionTLS12},
+		TLSClientConfig:   &tls.Config{RootCAs: s.trusted(), MinVersion: tls.VersionTLS12},
 		DisableKeepAlives: true,
 	}
 	client := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}

@@ -37,7 +37,8 @@ type site struct {
 	dialErr   error
 	files     []*x509.Certificate // of tls.certificate_file
 	filesErr  error
-	helper    string // "": this run answers at listen.webhook, in place of the bridge; otherwise why it does not
+	simulated *x509.CertPool // what simulators trust, where nobody else posts to public_url; otherwise nil
+	helper    string         // "": this run answers at listen.webhook, in place of the bridge; otherwise why it does not
 
 	taken    bool           // somebody else listens there, so that the bridge could not
 	external bus.Inspection // of nats.url
@@ -57,6 +58,7 @@ type storeState struct {
 // lookAtSite looks at the bridge's surroundings. The function that it returns ends what was started for looking.
 func lookAtSite(ctx context.Context, opts Options) (*site, func()) {
 	s := &site{opts: opts, cfg: opts.Config, now: opts.Now()}
+	s.simulated = simulatedRoots(s.cfg, opts.Roots)
 	s.running = lookForBridge(ctx, s.cfg, min(opts.Timeout, 5*time.Second))
 	stop := s.standIn(ctx)
 	s.lookAtPublic(ctx)
