@@ -74,7 +74,7 @@ type MemberQuery struct {
 // ExplainQuery says what is to be explained.
 type ExplainQuery struct {
 	At    time.Time      // zero: now
-	Since time.Time      // where what happened begins; zero: at the cause of what shows, or 24 h ago
+	Since time.Time      // where what happened begins; zero: at the cause of what shows, at the latest an hour ago, or ten minutes before At
 	Zone  *time.Location // of the times in sentences; not nil
 }
 

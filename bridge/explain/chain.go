@@ -181,15 +181,25 @@ func (x *explainer) observed(d *bridge.Decision) string {
 // noNews is an observation that changed nothing of what is believed to show.
 func (x *explainer) noNews(d *bridge.Decision, after *bridge.SideState) string {
 	e := &d.Event
-	what := pairInWords(e.Shown)
+	what := "shows " + pairInWords(e.Shown)
 	if e.Side != bridge.TeamsSideLabel {
-		what = lineInWords(e.Line) + ", status " + valueInWords(e.Side, e.Shown)
+		what = "is " + lineInWords(e.Line) + " and shows " + valueInWords(e.Side, e.Shown)
 	}
-	text := fmt.Sprintf("%s: %s shows %s", sourceInWords(e.Source), x.label(e.Side), what)
+	text := fmt.Sprintf("%s: %s %s", sourceInWords(e.Source), x.label(e.Side), what)
+	if a := assertionOf(after); a != nil && a.Value == e.Shown && e.Side != bridge.TeamsSideLabel && a.Phase != bridge.PhaseWithdrawing {
+		text += "; that status is the bridge's own doing"
+	}
 	if after != nil && after.ReadOwed && e.Source != presence.SourceRead {
 		text += "; that is confirmed first"
 	}
 	return text
+}
+
+func assertionOf(s *bridge.SideState) *bridge.AssertionState {
+	if s == nil {
+		return nil
+	}
+	return s.Assertion
 }
 
 // answered says what became of a write.
@@ -281,6 +291,9 @@ func (x *explainer) effect(d *bridge.Decision, eff *bridge.DecidedEffect) string
 	case bridge.DoClear:
 		if eff.Value == "message" {
 			return "the bridge takes its message away from " + x.label(eff.Side)
+		}
+		if s := sideOf(d.Sides, eff.Side); s != nil && slices.Contains(s.Because, bridge.ReasonPurge) {
+			return "the bridge takes away whatever it may have left in " + x.label(eff.Side) + " earlier, to find out whose that is"
 		}
 		return "the bridge takes its state away from " + x.label(eff.Side)
 	case bridge.DoRestore:

@@ -124,7 +124,7 @@ func (x *explainer) statesAt() (states []bridge.SideState, remarks []string) {
 	next := slices.IndexFunc(x.in.Decisions, func(d bridge.Decision) bool { return d.At.After(x.at) })
 	switch {
 	case next > 0:
-		return x.in.Decisions[next-1].Sides, remarks
+		return x.in.Decisions[next-1].Sides, append(remarks, x.gap(next)...)
 	case next < 0 && len(x.in.Decisions) > 0:
 		return x.in.Decisions[len(x.in.Decisions)-1].Sides, remarks
 	case next < 0:
@@ -140,6 +140,17 @@ func (x *explainer) statesAt() (states []bridge.SideState, remarks []string) {
 		}
 	}
 	return states, remarks
+}
+
+// gap says that the bridge may not have been running at the moment in question: the first thing that is recorded after it is a
+// start.
+func (x *explainer) gap(next int) []string {
+	last, d := &x.in.Decisions[next-1], &x.in.Decisions[next]
+	if d.Event.Kind != bridge.EventTakenOver {
+		return nil
+	}
+	return []string{"The bridge was started again at " + x.stamp(d.At) + ", or another replica took over then. What follows is what was known last before, at " +
+		x.stamp(last.At) + "; while no bridge ran, nobody watched, and its own states in Teams ended by themselves with their leases."}
 }
 
 func sideOf(states []bridge.SideState, side string) *bridge.SideState {
@@ -172,11 +183,12 @@ func (x *explainer) begun(side string, f func(*bridge.SideState) bool) *bridge.D
 	return first
 }
 
-// chainDefault is how far back the chain goes when nobody said.
+// How far the chain goes when nobody said.
 const (
-	chainDefault = 24 * time.Hour
-	chainBefore  = time.Minute     // before the causes of what showed at a given moment
-	chainAfter   = 2 * time.Minute // and after that moment
+	chainLeast  = 10 * time.Minute // before a moment of the past
+	chainNow    = time.Hour        // before the present
+	chainBefore = time.Minute      // before the causes of what showed then
+	chainAfter  = 2 * time.Minute  // after a moment of the past
 )
 
 // window is from when until when the chain goes.
@@ -184,13 +196,14 @@ func (x *explainer) window(sides []Side) (from, until time.Time) {
 	switch {
 	case !x.in.Since.IsZero():
 		from = x.in.Since
-	case x.in.At.IsZero():
-		from = x.in.Now.Add(-chainDefault)
 	default:
-		from = x.at.Add(-10 * time.Minute)
+		from = x.at.Add(-chainLeast)
+		if x.in.At.IsZero() {
+			from = x.at.Add(-chainNow)
+		}
 		for i := range sides {
 			for _, t := range []time.Time{sides[i].Since, assertedSince(&sides[i].State), overriddenSince(&sides[i].State)} {
-				if !t.IsZero() && t.Before(from) {
+				if !t.IsZero() && t.Add(-chainBefore).Before(from) {
 					from = t.Add(-chainBefore)
 				}
 			}

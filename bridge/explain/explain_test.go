@@ -352,6 +352,87 @@ func TestCopiedMessages(t *testing.T) {
 	require.Equal(t, 2, strings.Count(e.Text, "prolonged"))
 }
 
+// What nobody had seen yet at the moment in question, but saw soon afterwards, is told with hindsight: whoever asks why somebody
+// looked busy then did see it.
+func TestHindsight(t *testing.T) {
+	s := newScript(t)
+	s.phone("10:12:00", presence.LineInCall, "Available")
+	s.teamsAnswers("10:12:01", bridge.Answered)
+	s.timer("10:12:06", bridge.TimerSettle, presence.EndpointID{})
+	s.push("10:12:07", "Busy/InACall")
+	s.phone("10:20:00", presence.LineIdle, "Available")
+	e := Explain(s.input("10:30:00", "10:12:03"))
+	require.Contains(t, e.Text, "Teams showed Busy (in a call) at that moment, as far as can be told: it was set at 10:12:00, and a notification from Microsoft saw it at 10:12:07.\n"+
+		"  What had been seen last before is Available, since 09:00:01 (learnt by a notification from Microsoft).\n"+
+		"  The bridge put Busy (in a call) there at 10:12:00, because phone 1007 on main was in a call.\n")
+	require.NotContains(t, e.Text, "has not been seen yet")
+	require.Equal(t, "Busy/InACall", e.Sides[0].State.Shown)
+
+	// Nothing is told with hindsight that was never seen.
+	s = newScript(t)
+	s.phone("10:12:00", presence.LineInCall, "Available")
+	s.teamsAnswers("10:12:01", bridge.Answered)
+	require.Contains(t, Explain(s.input("10:12:03", "")).Text, "Teams shows Available, since 09:00:01", "nobody has seen it yet")
+	s.push("10:13:00", "Away")
+	require.Contains(t, Explain(s.input("10:30:00", "10:12:03")).Text, "Teams showed Available, since 09:00:01")
+}
+
+// What was observed but not believed yet is told, with what is believed.
+func TestDoubted(t *testing.T) {
+	s := newScript(t)
+	s.rec.Teams.Withdrawn = []bridge.Withdrawn{{Value: presence.ParsePairString("Busy/InACall")}} // of a former life
+	s.push("10:10:00", "Busy/InACall")
+	s.read("10:10:01", "Busy/InACall")
+	e := Explain(s.input("10:30:00", "10:10:03"))
+	require.Contains(t, e.Text, "Teams showed Available, since 09:00:01 (learnt by a notification from Microsoft).\n"+
+		"  A direct read showed Busy (in a call) at 10:10:01, which the bridge confirmed first: that may be what it once set itself, or late news.\n")
+	require.Contains(t, e.Text, "10:10:01.000  A direct read: Teams shows Busy (in a call). The bridge takes away whatever it may have left in Teams earlier, to find out whose that is.")
+	require.NotContains(t, e.Text, "takes its state away")
+}
+
+// Asked about a moment at which no bridge may have run, the answer says so.
+func TestWhileNoBridgeRan(t *testing.T) {
+	s := newScript(t)
+	s.phone("10:12:00", presence.LineInCall, "Available")
+	s.settleTeams("10:12:01", "10:12:06", "Busy/InACall")
+	s.at("10:40:00", bridge.Recovered{})
+	const note = "Note: The bridge was started again at 10:40:00, or another replica took over then. What follows is what was known last before, at 10:12:06; " +
+		"while no bridge ran, nobody watched, and its own states in Teams ended by themselves with their leases."
+	require.Contains(t, Explain(s.input("11:00:00", "10:30:00")).Text, note)
+	require.NotContains(t, Explain(s.input("11:00:00", "10:12:03")).Text, "started again at 10:40:00, or")
+}
+
+// A call that goes over from one phone to the other keeps its state in Teams; each phone is named with its own part in it.
+func TestTheCauseMovesToAnotherPhone(t *testing.T) {
+	cell := presence.EndpointID{PBX: "branch", User: "8"}
+	s := newScript(t)
+	s.rules.PBX["branch"] = bridge.PBXRules{Settle: time.Second, Timeout: 10 * time.Second}
+	s.at("09:00:03", bridge.MemberChanged{Endpoints: []presence.EndpointID{desk, cell}})
+	other := func(when string, line presence.Line) {
+		s.at(when, bridge.EndpointSeen{Endpoint: cell, State: pbx.State{Line: line, Status: presence.Status{Name: "Available", Kind: presence.KindAvailable}}})
+	}
+	other("09:00:04", presence.LineIdle)
+	other("10:10:00", presence.LineInCall)
+	s.settleTeams("10:10:01", "10:10:06", "Busy/InACall")
+	s.phone("10:12:00", presence.LineInCall, "Available")
+	other("10:13:00", presence.LineIdle)
+	e := Explain(s.input("10:15:00", ""))
+	require.Contains(t, e.Text, "The bridge put Busy (in a call) there at 10:10:00, because phone 8 on branch was in a call.\n"+
+		"  By now it is there because phone 1007 on main is in a call.\n")
+	e = Explain(s.input("10:15:00", "10:12:30"))
+	require.Contains(t, e.Text, "because phone 8 on branch was in a call.\n")
+}
+
+// A phone's line and its status are two things, each since a time of its own.
+func TestLineAndStatusHaveTheirOwnTimes(t *testing.T) {
+	s := newScript(t)
+	s.phone("10:05:00", presence.LineIdle, "Away")
+	s.phone("10:12:00", presence.LineInCall, "Away")
+	e := Explain(s.input("10:15:00", ""))
+	require.Contains(t, e.Text, "Phone 1007 on main is in a call, since 10:12:00 (learnt by an event from the PBX), and shows the status “Away”, since 10:05:00.\n")
+	require.True(t, clock("10:12:00").Equal(e.Sides[1].Since))
+}
+
 // A read right before a write says what it saw, not what is written because of it.
 func TestAReadSaysWhatItSaw(t *testing.T) {
 	s := newScript(t)

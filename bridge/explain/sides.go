@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"presencebridge/bridge"
 	"presencebridge/bridge/presence"
@@ -19,18 +20,22 @@ func (x *explainer) side(states []bridge.SideState, i int) Side {
 	say := func(format string, args ...any) {
 		out.Sentences = append(out.Sentences, sentence(fmt.Sprintf(format, args...)))
 	}
-	since, how := "", ""
-	if d := x.begun(s.Side, func(o *bridge.SideState) bool { return o.Known == s.Known && o.Shown == s.Shown && o.Line == s.Line }); d != nil {
-		out.Since = d.At
-		since = ", since " + x.stamp(d.At)
-		if d.Event.Kind == bridge.EventObserved && d.Event.Side == s.Side && d.Event.Shown == s.Shown {
-			how = " (learnt by " + sourceInWords(d.Event.Source) + ")"
-		}
-	}
-	if s.Known {
-		say("%s %s%s%s", out.Label, x.shows(&s), since, how)
-	} else {
+	what, since := x.whatShows(&out)
+	switch later := x.hindsight(&s); {
+	case !s.Known:
 		say("what %s %s is not known%s: it was not seen for too long, or not since the bridge was started", out.Label, x.verb("shows", "showed"), since)
+	case later != nil:
+		say("%s showed %s at that moment, as far as can be told: it was set at %s, and %s saw it at %s", out.Label, pairInWords(s.Assertion.Value),
+			x.stamp(s.Assertion.Since), sourceInWords(later.Event.Source), x.stamp(later.At))
+		say("what had been seen last before is %s%s", pairInWords(s.Shown), since)
+		out.Since, out.State.Shown = s.Assertion.Since, s.Assertion.Value
+		s.Shown = s.Assertion.Value
+		s.OrganicState = bridge.OrganicHidden
+	default:
+		say("%s %s%s", out.Label, what, since)
+	}
+	if text := x.doubted(&s); text != "" {
+		out.Sentences = append(out.Sentences, sentence(text))
 	}
 	if a := s.Assertion; a != nil {
 		out.Sentences = append(out.Sentences, x.assertion(states, &s)...)
@@ -44,12 +49,86 @@ func (x *explainer) side(states []bridge.SideState, i int) Side {
 	return out
 }
 
-// shows is what a side shows, with the verb.
-func (x *explainer) shows(s *bridge.SideState) string {
-	if s.Side == bridge.TeamsSideLabel {
-		return x.verb("shows", "showed") + " " + pairInWords(s.Shown)
+// whatShows is what a side shows, with the verb, and since when. Of a phone that is two things, each with a time of its own.
+func (x *explainer) whatShows(side *Side) (what, since string) {
+	s := &side.State
+	if s.Side == bridge.TeamsSideLabel || !s.Known {
+		since, how, at := x.sinceWhen(s, func(o *bridge.SideState) bool { return o.Known == s.Known && o.Shown == s.Shown })
+		side.Since = at
+		return x.verb("shows", "showed") + " " + pairInWords(s.Shown), since + how
 	}
-	return fmt.Sprintf("%s %s and %s the status %s", x.verb("is", "was"), lineInWords(s.Line), x.verb("shows", "showed"), valueInWords(s.Side, s.Shown))
+	line, lineHow, lineAt := x.sinceWhen(s, func(o *bridge.SideState) bool { return o.Known && o.Line == s.Line })
+	status, statusHow, statusAt := x.sinceWhen(s, func(o *bridge.SideState) bool { return o.Known && o.Shown == s.Shown })
+	side.Since = lineAt
+	if statusAt.After(lineAt) {
+		side.Since = statusAt
+	}
+	is, shows := x.verb("is", "was")+" "+lineInWords(s.Line), x.verb("shows", "showed")+" the status "+valueInWords(s.Side, s.Shown)
+	if lineAt.Equal(statusAt) {
+		return is + " and " + shows, status + statusHow
+	}
+	return is + line + lineHow + ", and " + shows, status
+}
+
+// sinceWhen says since when something is so of a side, and how that was learnt, if it was; "" if it is not recorded.
+func (x *explainer) sinceWhen(s *bridge.SideState, f func(*bridge.SideState) bool) (since, how string, at time.Time) {
+	d := x.begun(s.Side, f)
+	if d == nil {
+		return "", "", time.Time{}
+	}
+	seen := *s
+	seen.Shown, seen.Line = d.Event.Shown, d.Event.Line
+	if d.Event.Kind == bridge.EventObserved && d.Event.Side == s.Side && f(&seen) {
+		how = " (learnt by " + sourceInWords(d.Event.Source) + ")"
+	}
+	return ", since " + x.stamp(d.At), how, d.At
+}
+
+// hindsightLimit is how long after a moment an observation says something about that moment.
+const hindsightLimit = 2 * time.Minute
+
+// hindsight is the first observation of Teams after the moment in question, if it saw what the bridge had put there before, and
+// nobody had seen that yet.
+func (x *explainer) hindsight(s *bridge.SideState) *bridge.Decision {
+	a := s.Assertion
+	if !x.isPast() || s.Side != bridge.TeamsSideLabel || a == nil || a.Phase == bridge.PhaseWithdrawing || !a.MaskedSince.IsZero() || s.Shown == a.Value {
+		return nil
+	}
+	for i := range x.in.Decisions {
+		d := &x.in.Decisions[i]
+		switch {
+		case !d.At.After(x.at):
+		case d.At.After(x.at.Add(hindsightLimit)):
+			return nil
+		case d.Event.Kind == bridge.EventTakenOver:
+			return nil
+		case d.Event.Kind == bridge.EventObserved && d.Event.Side == s.Side:
+			if now := sideOf(d.Sides, s.Side); d.Event.Shown == a.Value && now != nil && now.Assertion != nil && now.Assertion.Since.Equal(a.Since) {
+				return d
+			}
+			return nil
+		}
+	}
+	return nil
+}
+
+// doubted says that the last observation was another one than what is believed: it is confirmed first.
+func (x *explainer) doubted(s *bridge.SideState) string {
+	if !s.ReadOwed {
+		return ""
+	}
+	for i := len(x.in.Decisions) - 1; i >= 0; i-- {
+		d := &x.in.Decisions[i]
+		if d.At.After(x.at) || d.Event.Kind != bridge.EventObserved || d.Event.Side != s.Side {
+			continue
+		}
+		if d.Event.Shown == s.Shown || d.Event.Shown == s.Organic {
+			return ""
+		}
+		return fmt.Sprintf("%s showed %s at %s, which the bridge %s first: that may be what it once set itself, or late news", sourceInWords(d.Event.Source),
+			valueInWords(s.Side, d.Event.Shown), x.stamp(d.At), x.verb("confirms", "confirmed"))
+	}
+	return ""
 }
 
 // assertion says what of a side is the bridge's.
@@ -60,30 +139,33 @@ func (x *explainer) assertion(states []bridge.SideState, s *bridge.SideState) []
 	say := func(format string, args ...any) { out = append(out, sentence(fmt.Sprintf(format, args...))) }
 	switch a.Phase {
 	case bridge.PhaseWriting:
-		say("the bridge ordered %s %s at %s%s; that is not confirmed yet", value, x.onSide(s.Side), x.stamp(a.Since), x.cause(states, s))
+		say("the bridge ordered %s %s at %s%s; that %s not confirmed yet", value, x.onSide(s.Side), x.stamp(a.Since), x.cause(states, s), x.verb("is", "was"))
 	case bridge.PhaseWithdrawing:
-		say("the bridge had put %s there at %s and is taking it away", value, x.stamp(a.Since))
+		say("the bridge had put %s there at %s%s, and %s taking it away", value, x.stamp(a.Since), x.cause(states, s), x.verb("is", "was"))
 	case bridge.PhaseStanding:
 		say("the bridge put %s there at %s%s", value, x.stamp(a.Since), x.cause(states, s))
+	}
+	if text := x.otherCause(states, s); text != "" {
+		say("%s", text)
 	}
 	switch {
 	case a.Phase != bridge.PhaseStanding:
 	case teams && a.Preferred:
-		say("it is the preferred presence of Teams, as if the person had picked it, and goes when its cause ends")
+		say("it %s the preferred presence of Teams, as if the person had picked it, and %s when its cause %s", x.verb("is", "was"), x.verb("goes", "was to go"), x.verb("ends", "ended"))
 	case teams && !a.Until.IsZero():
-		say("it lasts until %s and is prolonged while that goes on", x.stamp(a.Until))
+		say(x.verb("it lasts until %s and is prolonged while that goes on", "it was to last until %s, and to be prolonged while that went on"), x.stamp(a.Until))
 	case !teams && a.Previous != "":
-		say("it stands until that ends; then the person's own status, %s, comes back", valueInWords(s.Side, a.Previous))
+		say(x.verb("it stands until that ends; then the person's own status, %s, comes back", "it was to stand until that ended; then the person's own status, %s, was to come back"), valueInWords(s.Side, a.Previous))
 	case !teams:
-		say("it stands until that ends; then only the person's own status is left, %s", valueInWords(s.Side, s.Organic))
+		say(x.verb("it stands until that ends; then only the person's own status is left, %s", "it was to stand until that ended, beside the person's own status, %s"), valueInWords(s.Side, s.Organic))
 	}
 	switch {
 	case !a.MaskedSince.IsZero():
-		say("it does not show: the person's own %s outranks it, since %s", valueInWords(s.Side, a.MaskedBy), x.stamp(a.MaskedSince))
+		say(x.verb("it does not show: the person's own %s outranks it, since %s", "it did not show: the person's own %s outranked it, since %s"), valueInWords(s.Side, a.MaskedBy), x.stamp(a.MaskedSince))
 	case teams && a.Phase == bridge.PhaseStanding && s.OrganicState == bridge.OrganicSeen:
-		say("that it shows has not been seen yet")
+		say("%s", x.verb("that it shows has not been seen yet", "that it showed had not been seen yet"))
 	case teams && s.OrganicState == bridge.OrganicHidden && s.Shown == a.Value:
-		under := "what the person's own state is underneath cannot be seen"
+		under := x.verb("what the person's own state is underneath cannot be seen", "what the person's own state was underneath could not be seen")
 		if s.Organic != "" {
 			under += "; before, it was " + pairInWords(s.Organic)
 		}
@@ -96,11 +178,11 @@ func (x *explainer) assertion(states []bridge.SideState, s *bridge.SideState) []
 
 // cause says what made the bridge put something on a side, from the moment when it did.
 func (x *explainer) cause(states []bridge.SideState, s *bridge.SideState) string {
-	since := s.Assertion.Since
+	since, endpoint := s.Assertion.Since, s.Assertion.From
 	for i := range x.in.Decisions {
 		d := &x.in.Decisions[i]
 		if then := sideOf(d.Sides, s.Side); then != nil && then.Assertion != nil && then.Assertion.Since.Equal(since) {
-			states = d.Sides
+			states, endpoint = d.Sides, then.Assertion.From
 			break
 		}
 	}
@@ -111,11 +193,31 @@ func (x *explainer) cause(states []bridge.SideState, s *bridge.SideState) string
 		}
 		return ", because Teams showed " + pairInWords(teams.Organic)
 	}
-	from := sideOf(states, s.Assertion.From)
+	from := sideOf(states, endpoint)
 	if from == nil {
-		return ", because of " + x.label(s.Assertion.From)
+		return ", because of " + x.label(endpoint)
 	}
 	return ", because " + x.label(from.Side) + " was " + causeInWords(from, s.Assertion.Class)
+}
+
+// otherCause says that another phone is the cause now than the one that made the bridge put something into Teams.
+func (x *explainer) otherCause(states []bridge.SideState, s *bridge.SideState) string {
+	a := s.Assertion
+	if s.Side != bridge.TeamsSideLabel || a.Phase == bridge.PhaseWithdrawing {
+		return ""
+	}
+	for i := range x.in.Decisions {
+		then := sideOf(x.in.Decisions[i].Sides, s.Side)
+		if then == nil || then.Assertion == nil || !then.Assertion.Since.Equal(a.Since) {
+			continue
+		}
+		now := sideOf(states, a.From)
+		if now == nil || then.Assertion.From == a.From {
+			return ""
+		}
+		return x.verb("by now it is there because ", "by then it was there because ") + x.label(a.From) + " " + x.verb("is", "was") + " " + causeInWords(now, a.Class)
+	}
+	return ""
 }
 
 // causeInWords is what of an endpoint made the class of an assertion.
@@ -157,9 +259,9 @@ func (x *explainer) override(s *bridge.SideState) string {
 	}
 	text := who + " at " + x.stamp(o.Since)
 	if o.Of != "" {
-		text += ", over " + valueInWords(s.Side, o.Of) + ", which the policy wanted; it stands until Teams changes so that the policy wants something else"
+		text += ", over " + valueInWords(s.Side, o.Of) + ", which the policy wanted; it " + x.verb("stands until Teams changes so that the policy wants", "was to stand until Teams changed so that the policy wanted") + " something else"
 	} else {
-		text += "; it stands until Teams changes so that the policy wants something here"
+		text += "; it " + x.verb("stands until Teams changes so that the policy wants", "was to stand until Teams changed so that the policy wanted") + " something here"
 	}
 	return sentence(text)
 }

@@ -38,7 +38,7 @@ func (x *explainer) text(e *Explanation) string {
 		}
 	}
 	if e.Coverage != "" {
-		line("\nCoverage: %s", e.Coverage)
+		line("\n%s: %s", x.verb("Coverage", "Coverage now"), e.Coverage)
 	}
 	line("")
 	switch {
@@ -68,13 +68,17 @@ func (x *explainer) textOfChain(e *Explanation, line func(string, ...any)) {
 	if !e.HistoryOn {
 		return
 	}
-	from, _ := x.window(e.Sides)
+	from, until := x.window(e.Sides)
+	span := "since " + x.stamp(from)
+	if x.isPast() && until.Before(x.in.Now) {
+		span = "from " + x.stamp(from) + " until " + x.stamp(until)
+	}
 	line("")
 	if len(e.Chain) == 0 {
-		line("Nothing is recorded since %s.", x.stamp(from))
+		line("Nothing is recorded %s.", span)
 		return
 	}
-	line("What happened, since %s:", x.stamp(from))
+	line("What happened, %s:", span)
 	day := ""
 	told := x.in.At.IsZero() // no mark needed
 	for _, entry := range e.Chain {

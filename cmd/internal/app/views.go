@@ -189,11 +189,11 @@ func (a *account) endpointView(ep *bridge.EndpointSide) api.Endpoint {
 	}
 	if as := ep.Assertion; as != nil {
 		out.Assertion = &api.Assertion{
-			Value: as.Value.String(), Class: string(as.Class), Phase: string(as.Phase), Since: as.Since.UTC(), Previous: as.Previous.String(),
+			Value: as.Value.String(), Class: string(as.Class), Phase: string(as.Phase), Since: as.Since.UTC(), Previous: statusName(as.Previous),
 		}
 	}
 	if o := ep.Override; o != nil {
-		out.Override = &api.Override{Of: o.Of.String(), Since: o.Since.UTC()}
+		out.Override = &api.Override{Of: statusName(o.Of), Since: o.Since.UTC()}
 	}
 	if ep.Write != nil {
 		out.Pending = append(out.Pending, pendingWrite(ep.Write.Waiting))
@@ -204,6 +204,14 @@ func (a *account) endpointView(ep *bridge.EndpointSide) api.Endpoint {
 	out.Would = wouldView(ep.Would)
 	out.Competing = competingView(ep.ContestedSince, ep.Timers.Contest)
 	return out
+}
+
+// statusName is a status by its name; "" for none.
+func statusName(s presence.Status) string {
+	if s.IsZero() {
+		return ""
+	}
+	return s.String()
 }
 
 func wouldView(w *bridge.WouldBe) *api.Would {

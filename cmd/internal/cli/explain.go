@@ -25,7 +25,7 @@ func newExplain(r *remote) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error { return usersExplain(cmd, r, args[0], at, since) },
 	}
 	cmd.Flags().StringVar(&at, "at", "", "the moment to explain: a time such as 10:15, \"2026-11-25 10:15\", or RFC 3339; default: now")
-	cmd.Flags().StringVar(&since, "since", "", "how far back to tell what happened: a duration such as 24h, or a moment as for --at;\ndefault: as far as explains what shows")
+	cmd.Flags().StringVar(&since, "since", "", "how far back to tell what happened: a duration such as 24h, or a moment as for --at; default: the\nlast hour, ten minutes before the moment, or as far as explains what shows")
 	return cmd
 }
 

@@ -310,7 +310,11 @@ func memberRows(account string, m *api.Member) [][]string {
 		}
 		rows = append(rows, []string{ep.PBX + " " + or(ep.Extension, ep.User) + " shows", state})
 		if a := ep.Assertion; a != nil {
-			rows = append(rows, []string{"  asserted by us", fmt.Sprintf("%s (%s) since %s, afterwards %s again", a.Value, a.Phase, stamp(a.Since), a.Previous)})
+			afterwards := ", beside the person's own"
+			if a.Previous != "" {
+				afterwards = ", afterwards " + a.Previous + " again"
+			}
+			rows = append(rows, []string{"  asserted by us", fmt.Sprintf("%s (%s) since %s%s", a.Value, a.Phase, stamp(a.Since), afterwards)})
 		}
 		if o := ep.Override; o != nil {
 			rows = append(rows, []string{"  overridden", "the person chose by hand at " + stamp(o.Since) + over(o)})

@@ -31,6 +31,9 @@ func (sc *screen) run(ctx context.Context) {
 	}
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
+	if !sc.s.cfg.Screen {
+		_, _ = fmt.Fprint(sc.s.cfg.Out, sc.inside())
+	}
 	for {
 		var text string
 		if sc.s.cfg.Screen {
@@ -62,6 +65,14 @@ func (sc *screen) line() string {
 	return fmt.Sprintf("%6s  %s\n", seconds(time.Since(sc.started)), sc.figures())
 }
 
+// inside says how to look into the bridge while it runs.
+func (sc *screen) inside() string {
+	how := fmt.Sprintf("--url http://%s --token-file %s", sc.s.admin, filepath.Join(sc.s.dir, "data", "admin-token"))
+	return "Look inside from another terminal:\n  presence-bridge users list " + how + "\n  presence-bridge users explain user00001@contoso.example " + how +
+		"\n  presence-bridge users explain user00001@contoso.example --at " + sc.started.Add(10*time.Second).Format("15:04:05") + " " + how +
+		"\n  presence-bridge resync " + how + "\nOr in a browser, with the content of that file: http://" + sc.s.admin + "/\n"
+}
+
 func (sc *screen) picture() string {
 	var b strings.Builder
 	cfg := sc.s.cfg
@@ -74,8 +85,7 @@ func (sc *screen) picture() string {
 		b.WriteString("  " + st + "\n")
 	}
 	sc.s.watch.mu.Unlock()
-	fmt.Fprintf(&b, "\nLook inside from another terminal:\n  presence-bridge users list --url http://%s --token-file %s\n  presence-bridge resync --url http://%s --token-file %s\n",
-		sc.s.admin, filepath.Join(sc.s.dir, "data", "admin-token"), sc.s.admin, filepath.Join(sc.s.dir, "data", "admin-token"))
+	b.WriteString("\n" + sc.inside())
 	b.WriteString("Ctrl-C ends the demo; it then lets things settle and judges every member.\n")
 	return b.String()
 }
