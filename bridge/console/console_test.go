@@ -367,7 +367,7 @@ func TestServe(t *testing.T) {
 		_ = resp.Body.Close()
 		waiting <- resp.StatusCode
 	}()
-	require.Eventually(t, func() bool { return k.backend.waits.Load() == 1 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return k.backend.waits.Load() == 1 }, time.Minute, time.Millisecond)
 	start := time.Now()
 	cancel()
 	require.NoError(t, <-done)

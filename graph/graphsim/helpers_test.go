@@ -199,7 +199,7 @@ func (x *tenant) id(user string) string {
 
 // Tests that cannot run in virtual time wait on a condition, at most so long.
 const (
-	waitAtMost = 20 * time.Second
+	waitAtMost = time.Minute
 	waitStep   = 5 * time.Millisecond
 )
 

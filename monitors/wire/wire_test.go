@@ -30,7 +30,7 @@ import (
 
 const (
 	account = "contoso"
-	patient = 30 * time.Second
+	patient = time.Minute
 )
 
 // receiver answers Graph's validation and takes every notification.

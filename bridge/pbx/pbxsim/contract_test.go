@@ -221,7 +221,7 @@ func (l *listener) next() event {
 				}
 				return e
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			require.FailNow(l.t, "no event came")
 		}
 	}

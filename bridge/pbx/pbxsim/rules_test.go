@@ -296,7 +296,7 @@ func TestHeartbeat(t *testing.T) {
 		select {
 		case e := <-l.events:
 			return e.comment != ""
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			return false
 		}
 	}

@@ -136,7 +136,7 @@ func TestProfiles(t *testing.T) {
 	require.NoError(t, c.sim.Pick("user1@contoso.example", "Custom 1"))
 	require.ErrorIs(t, c.sim.Pick("11", "Holiday"), ErrNoStatus)
 	require.ErrorIs(t, c.sim.Pick("4711", "Away"), ErrNoUser)
-	require.Eventually(t, func() bool { mu.Lock(); defer mu.Unlock(); return len(by) == 2 }, 30*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { mu.Lock(); defer mu.Unlock(); return len(by) == 2 }, time.Minute, time.Millisecond)
 	require.Equal(t, []string{"api Away", "user Custom 1"}, by, "what shows already leaves no trace")
 	chosen, err := c.sim.Chosen("11")
 	require.NoError(t, err)
@@ -168,7 +168,7 @@ func (c *client) socket() *websocket.Conn {
 	ws, _, err := websocket.Dial(c.t.Context(), c.sim.URL()+"/callcontrol/ws", &websocket.DialOptions{HTTPHeader: http.Header{"Authorization": {"Bearer " + c.token}}})
 	require.NoError(c.t, err)
 	c.t.Cleanup(func() { _ = ws.CloseNow() })
-	require.Eventually(c.t, func() bool { return c.sim.Stats().Sockets > 0 }, 30*time.Second, time.Millisecond)
+	require.Eventually(c.t, func() bool { return c.sim.Stats().Sockets > 0 }, time.Minute, time.Millisecond)
 	return ws
 }
 
@@ -219,7 +219,7 @@ func TestSocketsEndWithTheirToken(t *testing.T) {
 	c.fetch()
 	_, _, err := ws.Read(t.Context())
 	require.Error(t, err)
-	require.Eventually(t, func() bool { return c.sim.Stats().Sockets == 0 }, 30*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return c.sim.Stats().Sockets == 0 }, time.Minute, time.Millisecond)
 }
 
 func TestLimits(t *testing.T) {
@@ -254,7 +254,7 @@ func TestFaults(t *testing.T) {
 
 	set(Faults{AppliedLate: 1, ApplyLateBy: 20 * time.Millisecond})
 	require.Equal(t, 504, c.patch("/xapi/v1/Users(11)", `{"CurrentProfileName":"Away"}`))
-	require.Eventually(t, func() bool { p, _ := c.sim.Presence("11"); return p.Status == "Away" }, 30*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { p, _ := c.sim.Presence("11"); return p.Status == "Away" }, time.Minute, time.Millisecond)
 	set(Faults{ReadLag: 1, ReadLagBy: time.Hour})
 	require.Equal(t, 204, c.patch("/xapi/v1/Users(11)", `{"CurrentProfileName":"Available"}`))
 	_, body := c.get("/xapi/v1/Users(11)")
@@ -325,7 +325,7 @@ func TestControlAPI(t *testing.T) {
 	require.Eventually(t, func() bool {
 		p, _ := c.sim.Presence("101")
 		return p.Status == "Available" && c.sim.Stats().Restarts == 1
-	}, 30*time.Second, time.Millisecond)
+	}, time.Minute, time.Millisecond)
 }
 
 // People move by themselves, and stand still when they are stopped.

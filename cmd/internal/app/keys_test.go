@@ -103,6 +103,7 @@ func TestRotationWithRolesInProcessesOfTheirOwn(t *testing.T) {
 		filepath.Join(dir, "console"), nats, token))
 	authorize(t, console, s)
 	awaitPhones(t, console, s)
+	awaitValues(t, console, 3)
 	first := s.graph.Subscriptions()[0].ID
 
 	// The owner notices the new key by itself, and its restart finds everything; the subscription stays.
@@ -133,6 +134,16 @@ func TestRotationWithRolesInProcessesOfTheirOwn(t *testing.T) {
 	eventually(t, func() bool { return s.status(s.phone(0)) == "In a call" }, "a push under the new key")
 }
 
+// awaitValues waits until so many sealed values are stored: the tenant knows of a subscription before its bridge has
+// written it down.
+func awaitValues(t *testing.T, a *App, n int) {
+	t.Helper()
+	eventually(t, func() bool {
+		done, err := admin(t, a).Reseal(t.Context())
+		return err == nil && done.Values == n
+	}, "everything sealed is stored")
+}
+
 // TestAccountsThatAreNotConfiguredAreResealedToo: they may be configured again.
 func TestAccountsThatAreNotConfiguredAreResealedToo(t *testing.T) {
 	t.Parallel()
@@ -142,6 +153,7 @@ func TestAccountsThatAreNotConfiguredAreResealedToo(t *testing.T) {
 	a := both.start(t)
 	authorize(t, a, s)
 	authorize(t, a, other)
+	awaitValues(t, a, 6)
 	stopApp(t, a)
 
 	a = launch{dir: dir, sites: []*site{s}}.start(t)

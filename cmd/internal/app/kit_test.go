@@ -11,10 +11,12 @@ import (
 	"hash/fnv"
 	"io"
 	"log/slog"
+	mrand "math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -263,9 +265,17 @@ func graphClient(t *testing.T, s *site) *http.Client {
 	return &http.Client{Transport: transport}
 }
 
+// listen takes a port below those that the system gives away by itself, so that whoever closes it can have it again.
 func listen(t *testing.T) net.Listener {
 	t.Helper()
-	return listenAt(t, "127.0.0.1:0")
+	for range 1000 {
+		ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", fmt.Sprint("127.0.0.1:", 10_000+mrand.IntN(20_000)))
+		if err == nil {
+			return ln
+		}
+	}
+	t.Fatal("no port is free")
+	return nil
 }
 
 func listenAt(t *testing.T, address string) net.Listener {
@@ -277,7 +287,7 @@ func listenAt(t *testing.T, address string) net.Listener {
 
 func stopApp(t *testing.T, a *App) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	require.NoError(t, a.Stop(ctx))
 }
@@ -298,7 +308,11 @@ func authorize(t *testing.T, a *App, s *site) {
 	auth, err = c.AwaitAuthorization(t.Context(), auth)
 	require.NoError(t, err)
 	require.Equal(t, api.AuthorizationDone, auth.State, auth.Message)
-	eventually(t, func() bool { return len(s.graph.Subscriptions()) == 1 }, "a subscription is made")
+	eventually(t, func() bool {
+		list, err := c.Monitors(t.Context(), s.name)
+		known := err == nil && slices.ContainsFunc(list, func(m api.Monitor) bool { return m.UPN == s.monitor() && m.Subscription != nil })
+		return known && len(s.graph.Subscriptions()) == 1
+	}, "a subscription is made, and the bridge has noted it")
 }
 
 // awaitPhones waits until the bridge has seen both sides of everybody.
@@ -325,7 +339,7 @@ func member(t *testing.T, a *App, s *site, key string) api.Member {
 
 func eventually(t *testing.T, cond func() bool, what string) {
 	t.Helper()
-	require.Eventually(t, cond, 60*time.Second, 20*time.Millisecond, what)
+	require.Eventually(t, cond, 2*time.Minute, 20*time.Millisecond, what)
 }
 
 // get reads a page of the admin listener or of the receiver.

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"fmt"
+	mrand "math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -133,7 +134,7 @@ func (c *child) wait(t *testing.T) int {
 	t.Helper()
 	select {
 	case <-c.ended:
-	case <-time.After(60 * time.Second):
+	case <-time.After(2 * time.Minute):
 		require.Fail(t, "the child does not end", "%s%s", c.out.String(), c.err.String())
 	}
 	return c.cmd.ProcessState.ExitCode()
@@ -151,16 +152,21 @@ func contains(text string, parts ...string) bool {
 
 func eventually(t *testing.T, cond func() bool, what string) {
 	t.Helper()
-	require.Eventually(t, cond, 60*time.Second, 20*time.Millisecond, what)
+	require.Eventually(t, cond, 2*time.Minute, 20*time.Millisecond, what)
 }
 
 // freeAddress is one that nothing listens on at the moment.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer func() { require.NoError(t, ln.Close()) }()
-	return ln.Addr().String()
+	for range 1000 { // below those that the system gives away by itself
+		ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", fmt.Sprint("127.0.0.1:", 10_000+mrand.IntN(20_000)))
+		if err == nil {
+			require.NoError(t, ln.Close())
+			return ln.Addr().String()
+		}
+	}
+	t.Fatal("no port is free")
+	return ""
 }
 
 func write(t *testing.T, file, text string) string {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	mrand "math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -194,11 +195,17 @@ func freePort(t *testing.T) int {
 	return ln.Addr().(*net.TCPAddr).Port
 }
 
+// listen takes a port below those that the system gives away by itself, so that it can be closed and used by another process.
 func listen(t *testing.T) net.Listener {
 	t.Helper()
-	ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	return ln
+	for range 1000 {
+		ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", fmt.Sprint("127.0.0.1:", 10_000+mrand.IntN(20_000)))
+		if err == nil {
+			return ln
+		}
+	}
+	t.Fatal("no port is free")
+	return nil
 }
 
 func eventually(t *testing.T, cond func() bool, what string) {

@@ -23,7 +23,7 @@ func TestGraphIsHadToReachTheBridge(t *testing.T) {
 	require.NoError(t, err)
 	sign := func(upn string) {
 		var auth api.Authorization
-		require.Eventually(t, func() bool { auth, err = c.Authorize(t.Context(), "contoso", upn); return err == nil }, 30*time.Second, 50*time.Millisecond)
+		require.Eventually(t, func() bool { auth, err = c.Authorize(t.Context(), "contoso", upn); return err == nil }, time.Minute, 50*time.Millisecond)
 		require.NoError(t, w.graph.Approve(auth.UserCode, upn))
 		auth, err = c.AwaitAuthorization(t.Context(), auth)
 		require.NoError(t, err)

@@ -44,7 +44,7 @@ func TestRunningBridge(t *testing.T) {
 		r, err := readyz(t.Context(), "http://"+w.admin, time.Second)
 		return err == nil && r.Ready
 	}
-	require.Eventually(t, ready, 30*time.Second, 20*time.Millisecond)
+	require.Eventually(t, ready, time.Minute, 20*time.Millisecond)
 
 	r := w.run()
 	expect(t, r, "bridge", "", OK, "ready")
