@@ -161,9 +161,10 @@ func (p proof) addTo(form url.Values, clientID, audience string) error {
 		return nil
 	}
 	now := time.Now()
-	assertion := jwt.NewWithClaims(jwt.SigningMethodPS256, jwt.RegisteredClaims{
-		Audience: jwt.ClaimStrings{audience}, Issuer: clientID, Subject: clientID, ID: uuid.NewString(),
-		IssuedAt: jwt.NewNumericDate(now), NotBefore: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(10 * time.Minute)),
+	// The page has aud as one string; the library's own claims would write a list of one.
+	assertion := jwt.NewWithClaims(jwt.SigningMethodPS256, jwt.MapClaims{
+		"aud": audience, "iss": clientID, "sub": clientID, "jti": uuid.NewString(),
+		"iat": now.Unix(), "nbf": now.Unix(), "exp": now.Add(10 * time.Minute).Unix(),
 	})
 	thumbprint := sha256.Sum256(p.certificates[0].Raw)
 	assertion.Header["x5t#S256"] = base64.RawURLEncoding.EncodeToString(thumbprint[:])
