@@ -58,7 +58,7 @@ func playNATS(args string) int {
 		return complain(err)
 	}
 	s.Start()
-	if !s.ReadyForConnections(30 * time.Second) {
+	if !s.ReadyForConnections(2 * time.Minute) {
 		return complain(fmt.Errorf("server %s is not ready", n.Name))
 	}
 	end := make(chan os.Signal, 1)

@@ -144,7 +144,7 @@ func startCluster(t *testing.T) *natsCluster {
 	}
 	// The first start makes the streams, with three copies each.
 	eventually(t, func() bool {
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second) // a question that was asked before there was a leader is not answered
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // a question that was asked before there was a leader is not answered
 		defer cancel()
 		b, err := bus.Open(ctx, bus.Config{URL: c.url(), MaxStore: 256 << 20})
 		if err != nil {
@@ -210,7 +210,7 @@ func listen(t *testing.T) net.Listener {
 
 func eventually(t *testing.T, cond func() bool, what string) {
 	t.Helper()
-	require.Eventually(t, cond, 90*time.Second, 20*time.Millisecond, what)
+	require.Eventually(t, cond, 3*time.Minute, 20*time.Millisecond, what)
 }
 
 // proxy is a way to a server that can be cut: then nothing comes through, and nobody is told.
