@@ -29,7 +29,7 @@ func simulated(t *testing.T) *pbxsim.Sim {
 func outcomes(t *testing.T, cfg Config) (passed, skipped []string, failed map[string]string) {
 	t.Helper()
 	failed = map[string]string{}
-	cfg.Timeout, cfg.Patience = time.Second, 15*time.Second
+	cfg.Timeout, cfg.Patience = 3*time.Second, time.Minute
 	require.NoError(t, Run(t.Context(), cfg, func(o pbxtest.Outcome) {
 		switch {
 		case o.Failed:
