@@ -98,14 +98,16 @@ func (g *gate) rate() float64 {
 	return float64(g.limit) / g.budget.Window.Seconds()
 }
 
-// expect is about how long a request of that lane would have to wait if it came now.
-func (g *gate) expect(l int, now time.Time) time.Duration {
+// expect is about how long a request of that lane would have to wait if it came now. coming is how many others of the class are
+// on their way through the gate, those among them that wait before it already.
+func (g *gate) expect(l, coming int, now time.Time) time.Duration {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	ahead := 0
 	for i := range l + 1 {
 		ahead += len(g.lanes[i].queue)
 	}
+	ahead = max(ahead, coming)
 	wait := g.total.until(now) + time.Duration(float64(ahead)/g.total.rate*float64(time.Second))
 	if lane := &g.lanes[l]; lane.share < 1 {
 		own := lane.bucket.until(now) + time.Duration(float64(len(lane.queue))/lane.bucket.rate*float64(time.Second))

@@ -18,6 +18,7 @@ type Readers struct {
 	mu    sync.Mutex
 	next  int
 	until []time.Time // when one that was refused is tried again
+	reads []int       // under way: many come at the same moment, before any of them waits at a gate
 }
 
 // refusedFor is how long an application is left out. Permissions are granted by people, who look at the clock meanwhile.
@@ -25,13 +26,14 @@ const refusedFor = 10 * time.Minute
 
 // NewReaders makes one of the account's clients, the first application's first.
 func NewReaders(first *Client, more ...*Client) *Readers {
-	return &Readers{clients: append([]*Client{first}, more...), until: make([]time.Time, 1+len(more))}
+	return &Readers{clients: append([]*Client{first}, more...), until: make([]time.Time, 1+len(more)), reads: make([]int, 1+len(more))}
 }
 
 // Presences is [Client.Presences] of one of the applications.
 func (r *Readers) Presences(ctx context.Context, ids []string) ([]Presence, error) {
 	at := r.pick(readLane(ctx), time.Now())
 	list, err := r.clients[at].Presences(ctx, ids)
+	r.done(at)
 	if at == 0 || !IsKind(err, ConsentMissing) && !IsKind(err, Unauthorised) {
 		return list, err
 	}
@@ -49,12 +51,19 @@ func (r *Readers) pick(lane int, now time.Time) int {
 		if now.Before(r.until[at]) {
 			continue
 		}
-		if wait := r.clients[at].gates[classRead].expect(lane, now); least < 0 || wait < least {
+		if wait := r.clients[at].gates[classRead].expect(lane, r.reads[at], now); least < 0 || wait < least {
 			best, least = at, wait
 		}
 	}
 	r.next = (best + 1) % len(r.clients)
+	r.reads[best]++
 	return best
+}
+
+func (r *Readers) done(at int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.reads[at]--
 }
 
 func (r *Readers) leaveOut(at int, err error) {

@@ -176,12 +176,13 @@ func TestReadersTellWhatTheFirstIsRefused(t *testing.T) {
 func TestGateExpects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := testGates(t, Budgets{Reads: Budget{Limit: 100, Window: 10 * time.Second}})[classRead] // 9.5 a second, 5 at once
-		require.Zero(t, g.expect(laneConfirm, time.Now()))
+		require.Zero(t, g.expect(laneConfirm, 0, time.Now()))
 		for range 5 {
 			_, err := g.acquire(t.Context(), laneConfirm)
 			require.NoError(t, err)
 		}
-		one := g.expect(laneConfirm, time.Now())
+		require.InDelta(t, 1.15, g.expect(laneConfirm, 10, time.Now()).Seconds(), 0.02, "ten more are about to come")
+		one := g.expect(laneConfirm, 0, time.Now())
 		require.InDelta(t, 0.105, one.Seconds(), 0.01)
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
@@ -189,10 +190,10 @@ func TestGateExpects(t *testing.T) {
 			wg.Go(func() { _, _ = g.acquire(ctx, laneNormal) })
 		}
 		synctest.Wait()
-		require.Equal(t, one, g.expect(laneConfirm, time.Now()), "it goes ahead of those")
-		require.Greater(t, g.expect(laneSweep, time.Now()), one+time.Second, "this lane stands behind them")
+		require.Equal(t, one, g.expect(laneConfirm, 0, time.Now()), "it goes ahead of those")
+		require.Greater(t, g.expect(laneSweep, 0, time.Now()), one+time.Second, "this lane stands behind them")
 		g.throttled(time.Minute)
-		require.Equal(t, time.Minute, g.expect(laneConfirm, time.Now()))
+		require.Equal(t, time.Minute, g.expect(laneConfirm, 0, time.Now()))
 		cancel()
 		wg.Wait()
 	})
