@@ -94,7 +94,7 @@ func (w *world) faults(f pbxsim.Faults) { require.NoError(w.t, w.sim.SetFaults(f
 
 func (w *world) connect(silence time.Duration) pbx.Connector {
 	cfg := micollab.Config{
-		Account: "contoso", Name: "main", URL: w.sim.URL(), Timeout: time.Second, Silence: silence,
+		Account: "contoso", Name: "main", URL: w.sim.URL(), Timeout: 3 * time.Second, Silence: silence,
 		BackoffMin: 5 * time.Millisecond, BackoffMax: 100 * time.Millisecond, Debounce: 100 * time.Millisecond,
 		Token: func() (string, error) {
 			w.mu.Lock()

@@ -27,7 +27,7 @@ func connect(t *testing.T, s *pbxsim.Sim, change func(*micollab.Config)) *micoll
 	t.Helper()
 	cfg := micollab.Config{
 		Account: "contoso", Name: "main", URL: s.URL(), Token: func() (string, error) { return s.Token(), nil },
-		Timeout: 2 * time.Second, BackoffMin: 10 * time.Millisecond,
+		Timeout: time.Minute, BackoffMin: 10 * time.Millisecond,
 	}
 	if change != nil {
 		change(&cfg)

@@ -225,9 +225,13 @@ func TestOverRealConnections(t *testing.T) {
 	}
 	srv.Start()
 	defer srv.Close()
-	c, err := New(Config{URL: srv.URL + "/", Token: func() (string, error) { return "t", nil }, Timeout: 300 * time.Millisecond})
-	require.NoError(t, err)
-	defer c.Close()
+	client := func(timeout time.Duration) *Client {
+		c, err := New(Config{URL: srv.URL + "/", Token: func() (string, error) { return "t", nil }, Timeout: timeout})
+		require.NoError(t, err)
+		t.Cleanup(c.Close)
+		return c
+	}
+	c, err := client(time.Minute), error(nil)
 	ctx := context.Background()
 	for range 20 {
 		_, err = c.Apply(ctx, "u1", busy)
@@ -248,7 +252,7 @@ func TestOverRealConnections(t *testing.T) {
 	_, err = c.Read(ctx, "u1")
 	require.ErrorIs(t, err, errTooLong)
 	mode.Store("drip")
-	_, err = c.Read(ctx, "u1")
+	_, err = client(300*time.Millisecond).Read(ctx, "u1")
 	require.Equal(t, pbx.Unanswered, kindOf(t, err))
 	require.Equal(t, "timed_out", explain(err).Code)
 	srv.Close()

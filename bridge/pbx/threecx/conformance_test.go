@@ -104,7 +104,7 @@ func (w *world) cruel(on bool) {
 
 func (w *world) connect(silence time.Duration) pbx.Connector {
 	cfg := threecx.Config{
-		Account: "contoso", Name: "main", URL: w.sim.URL(), ClientID: w.sim.ClientID(), Timeout: time.Second,
+		Account: "contoso", Name: "main", URL: w.sim.URL(), ClientID: w.sim.ClientID(), Timeout: 3 * time.Second,
 		PollInterval: 20 * time.Millisecond, Grace: -1, Ping: 100 * time.Millisecond, Silence: silence,
 		BackoffMin: 5 * time.Millisecond, BackoffMax: 100 * time.Millisecond, Debounce: 100 * time.Millisecond,
 		Secret: func() (string, error) {
