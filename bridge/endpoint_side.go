@@ -171,11 +171,19 @@ func (s *step) foldOwn(ep *EndpointSide, st pbx.State, first bool) {
 	s.adopt(ep, st.Status, previous)
 }
 
-// doubtOwn owes a read when our own client wrote something else than what stands, and no write of this record is under
-// way: one of a former life came late (R8).
+// doubtOwn owes a read when our own client wrote something else than what stands, or than what is being written: one of a
+// former life came late (R8), or it was another program, which cannot be told from our own client before the PBX has answered
+// a write of ours. The answer to a write under way is older than that, and would say nothing about it.
 func (s *step) doubtOwn(ep *EndpointSide, st pbx.State) {
 	a := ep.Assertion
-	if a != nil && ep.Write == nil && st.ChangedBy == pbx.AuthorSelf && !st.Status.Same(a.Value) {
+	if a == nil || st.ChangedBy != pbx.AuthorSelf {
+		return
+	}
+	ours := a.Value
+	if ep.Write != nil {
+		ours = ep.Write.Status
+	}
+	if !st.Status.Same(ours) {
 		ep.ReadOwed = true
 	}
 }

@@ -371,3 +371,29 @@ func TestR6ARefusedWriteWaitsLongerEachTime(t *testing.T) {
 	assert.Zero(t, side(w).Failures)
 	assert.Equal(t, 640*time.Second, backoff(100))
 }
+
+// Before the PBX has answered a write of ours, nobody knows what our own client is called there, and another program's write
+// looks like ours. It came after ours, and the answer to ours, which comes last, must not hide it.
+func TestAnotherProgramBeforeTheFirstAnswer(t *testing.T) {
+	w := known(t, trustedPBX)
+	w.setClient(inACall)
+	w.deliverPush(0, false)
+	r := w.take(0)
+	apply, ok := r.eff.(ApplyEndpoint)
+	require.True(t, ok)
+	require.False(t, w.perform(r.eff))
+	answer := w.phone
+	w.events = nil
+	w.phone.Status, w.phone.Version, w.phone.ChangedAt, w.phone.ChangedBy = statusAvailable, w.phone.Version+1, w.now.Add(time.Second), pbx.AuthorOther
+	taken := w.phone
+	taken.ChangedBy = pbx.AuthorSelf
+	w.step(EndpointSeen{Endpoint: w.ep, State: taken, Seq: 1000})
+	w.step(EndpointAnswered{Endpoint: w.ep, ID: apply.ID, Outcome: Answered, State: answer})
+	w.drain()
+	w.advance(5 * time.Second)
+	w.drain()
+	require.Nil(t, side(w).Assertion)
+	require.NotNil(t, side(w).Override, "it counts as a choice by hand")
+	require.Equal(t, statusCall, side(w).Override.Of)
+	require.Equal(t, statusAvailable, side(w).Status)
+}
