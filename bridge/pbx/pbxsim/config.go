@@ -1,15 +1,16 @@
 package pbxsim
 
 import (
+	"cmp"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"fmt"
 	"log/slog"
 	"net"
 	"slices"
 	"strings"
 	"time"
+
+	"presencebridge/bridge/pbx/simkit"
 )
 
 // Config says what PBX to simulate. The zero value is ten people on a free loopback port.
@@ -80,32 +81,12 @@ func DefaultStatuses() []Status {
 }
 
 func (c Config) withDefaults() (Config, error) {
-	def := func(s *string, v string) {
-		if *s == "" {
-			*s = v
-		}
-	}
-	def(&c.Addr, "127.0.0.1:0")
-	def(&c.Domain, "contoso.example")
-	def(&c.ClientName, "bridge")
-	if c.Token == "" {
-		b := make([]byte, 16)
-		if _, err := rand.Read(b); err != nil {
-			return c, fmt.Errorf("pbxsim: make a token: %w", err)
-		}
-		c.Token = hex.EncodeToString(b)
-	}
-	if c.Users == 0 {
-		c.Users = 10
-	}
-	if c.Seed == 0 {
-		c.Seed = 1
-	}
-	if c.Listen == nil {
-		c.Listen = func(ctx context.Context, addr string) (net.Listener, error) {
-			return (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
-		}
-	}
+	c.Addr = cmp.Or(c.Addr, "127.0.0.1:0")
+	c.Domain = cmp.Or(c.Domain, "contoso.example")
+	c.ClientName = cmp.Or(c.ClientName, "bridge")
+	c.Token = cmp.Or(c.Token, simkit.Secret(16))
+	c.Users = cmp.Or(c.Users, 10)
+	c.Seed = cmp.Or(c.Seed, 1)
 	if c.Clock == nil {
 		c.Clock = time.Now
 	}

@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"presencebridge/bridge/pbx/simkit"
 )
 
 // controlUser is a person as the control API shows them: what the PBX shows, and what it knows.
@@ -255,52 +257,16 @@ func (s *Sim) controlPeople(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 		cfg := PeopleConfig{Rate: body.Rate, MeanCall: time.Duration(body.MeanCall), Seed: body.Seed}
-		if err := s.orderPeople(body.State, cfg); err != nil {
+		if err := s.crowd.Order(body.State, cfg); err != nil {
 			return err
 		}
 	}
-	s.mu.Lock()
-	p := s.people
-	s.mu.Unlock()
 	shown := controlPeople{State: PeopleStopped}
-	if p != nil {
-		p.mu.Lock()
-		shown = controlPeople{p.state, p.cfg.Rate, duration(p.cfg.MeanCall), p.cfg.Seed, p.begun}
-		p.mu.Unlock()
+	if p := s.crowd.People(); p != nil {
+		cfg := p.Config()
+		shown = controlPeople{p.State(), cfg.Rate, duration(cfg.MeanCall), cfg.Seed, p.Begun()}
 	}
 	reply(w, http.StatusOK, shown)
-	return nil
-}
-
-// orderPeople starts, pauses or stops people. Running ones get a new pace if cfg names one.
-func (s *Sim) orderPeople(to PeopleState, cfg PeopleConfig) error {
-	s.mu.Lock()
-	p := s.people
-	s.mu.Unlock()
-	alive := p != nil && p.State() != PeopleStopped
-	switch {
-	case to == PeopleStopped && p != nil:
-		p.Stop()
-	case to == PeopleStopped:
-	case to == PeoplePaused && alive:
-		p.Pause()
-	case to == PeoplePaused:
-		return errors.New("nobody moves: nothing to pause")
-	case to != PeopleRunning && to != "":
-		return errors.New(`state must be "run", "pause" or "stop"`)
-	case alive && cfg.MeanCall == 0 && cfg.Seed == 0:
-		if cfg.Rate != 0 {
-			if err := p.SetRate(cfg.Rate); err != nil {
-				return err
-			}
-		}
-		if to == PeopleRunning {
-			p.Resume()
-		}
-	default:
-		_, err := s.NewPeople(cfg)
-		return err
-	}
 	return nil
 }
 
@@ -326,28 +292,32 @@ func (s *Sim) controlPlant(w http.ResponseWriter, r *http.Request, what string) 
 		if body.Down < 0 || time.Duration(body.Down) > time.Hour {
 			return errors.New("down must be between 0s and 1h")
 		}
-		if err := s.restartSoon(RestartOptions{LoseState: body.LoseState, Down: time.Duration(body.Down)}); err != nil {
+		answered := make(chan struct{})
+		defer close(answered)
+		if err := s.restartAfter(answered, RestartOptions{LoseState: body.LoseState, Down: time.Duration(body.Down)}); err != nil {
 			return err
 		}
 	}
+	w.Header().Set("Content-Length", "0") // so that what is flushed is the whole answer
 	w.WriteHeader(http.StatusAccepted)
+	_ = http.NewResponseController(w).Flush() // the client went away: nobody is left to be told
 	return nil
 }
 
-// restartSoon restarts when the answer to whoever ordered it has left: its connection breaks too.
-func (s *Sim) restartSoon(opts RestartOptions) error {
+// restartAfter restarts when the answer to whoever ordered it has left: its connection breaks too.
+func (s *Sim) restartAfter(answered <-chan struct{}, opts RestartOptions) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return errClosed
+		return simkit.ErrClosed
 	}
 	s.workers.Go(func() {
 		select {
-		case <-time.After(100 * time.Millisecond):
+		case <-answered:
 		case <-s.stop:
 			return
 		}
-		if err := s.Restart(context.Background(), opts); err != nil && !errors.Is(err, errClosed) {
+		if err := s.Restart(context.Background(), opts); err != nil && !errors.Is(err, simkit.ErrClosed) {
 			s.cfg.Log.Error("simulated pbx did not restart", "error", err)
 		}
 	})

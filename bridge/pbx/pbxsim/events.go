@@ -1,8 +1,6 @@
 package pbxsim
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -10,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"presencebridge/bridge/pbx/simkit"
 )
 
 // eventLog is the ring of events that can be resumed from.
@@ -22,9 +22,7 @@ type eventLog struct {
 // begin starts a new epoch. It comes from the system's randomness and not from the seed: an id from
 // before a loss of state must not be valid by chance, also not in the next process.
 func (l *eventLog) begin(size int) {
-	b := make([]byte, 6)
-	_, _ = rand.Read(b) // documented never to fail
-	l.epoch, l.ring, l.last = hex.EncodeToString(b), make([][]byte, size), 0
+	l.epoch, l.ring, l.last = simkit.Secret(6), make([][]byte, size), 0
 }
 
 func (l *eventLog) add(data []byte) {
@@ -56,24 +54,24 @@ func (s *Sim) emit(id string, p Presence) {
 	}
 	f := s.faults
 	switch {
-	case s.dice.hit(f.Dropped):
+	case s.dice.Hit(f.Dropped):
 		s.stats.EventsDropped++
 		s.log.add(nil)
-	case s.dice.hit(f.Late):
+	case s.dice.Hit(f.Late):
 		s.stats.EventsLate++
 		epoch := s.log.epoch
-		s.agenda.after(s.dice.upTo(f.LateBy), func() {
+		s.agenda.After(s.dice.UpTo(f.LateBy), func() {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			if epoch == s.log.epoch { // a restart loses what was under way
 				s.publish(data)
 			}
 		})
-	case s.dice.hit(f.Reordered):
+	case s.dice.Hit(f.Reordered):
 		s.stats.EventsReordered++
 		s.held = append(s.held, data)
 		// Nobody may wait for ever for a next event.
-		s.agenda.after(time.Second, func() {
+		s.agenda.After(time.Second, func() {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			s.releaseHeld()
@@ -81,7 +79,7 @@ func (s *Sim) emit(id string, p Presence) {
 		return
 	default:
 		s.publish(data)
-		if s.dice.hit(f.Doubled) {
+		if s.dice.Hit(f.Doubled) {
 			s.stats.EventsDoubled++
 			s.publish(data)
 		}
@@ -252,7 +250,7 @@ func (s *Sim) collect(st *stream) (frames []byte, cut bool) {
 		}
 		frames = fmt.Appendf(frames, "id: %s\nevent: presence\ndata: %s\n\n", s.log.id(st.cursor), data)
 		s.stats.EventsSent++
-		cut = s.dice.hit(s.faults.CutStream)
+		cut = s.dice.Hit(s.faults.CutStream)
 	}
 	return frames, cut
 }

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"presencebridge/bridge/pbx/simkit"
 )
 
 // document is the description of the endpoint, the copy of this side. The connector's folder has the
@@ -283,13 +285,7 @@ func fail(w http.ResponseWriter, status int, code, message string) {
 }
 
 func failRetry(w http.ResponseWriter, status int, after time.Duration, date bool) {
-	// RFC 9110 section 10.2.3: seconds or a date.
-	secs := int((after + time.Second - 1) / time.Second)
-	value := strconv.Itoa(secs)
-	if date {
-		value = time.Now().Add(after + time.Second).UTC().Format(http.TimeFormat)
-	}
-	w.Header().Set("Retry-After", value)
+	w.Header().Set("Retry-After", simkit.RetryAfter(after, date))
 	fail(w, status, "too_many_requests", "wait before the next request")
 }
 

@@ -43,7 +43,7 @@ func (s *Sim) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.stats
-	st.Streams, st.Pending = len(s.streams), s.agenda.pending()
+	st.Streams, st.Pending = len(s.streams), s.agenda.Pending()
 	return st
 }
 

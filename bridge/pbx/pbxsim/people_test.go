@@ -89,12 +89,8 @@ func TestPeopleConfig(t *testing.T) {
 // The rate is what it says: a fraction of the members each minute, in virtual time.
 func TestPeopleKeepTheirRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &Sim{agenda: newAgenda(), dice: newDice(1), streams: map[*stream]struct{}{}}
-		var err error
-		s.cfg, err = Config{Users: 1000}.withDefaults()
+		s, err := newSim(Config{Users: 1000})
 		require.NoError(t, err)
-		s.log.begin(16)
-		s.populate()
 		p, err := s.NewPeople(PeopleConfig{Rate: 0.2, MeanCall: 30 * time.Second})
 		require.NoError(t, err)
 		time.Sleep(10 * time.Minute)
@@ -115,12 +111,8 @@ func TestPeopleKeepTheirRate(t *testing.T) {
 func TestPeopleAreSeeded(t *testing.T) {
 	day := func(seed uint64) (what []Presence) {
 		synctest.Test(t, func(t *testing.T) {
-			s := &Sim{agenda: newAgenda(), dice: newDice(1), streams: map[*stream]struct{}{}}
-			var err error
-			s.cfg, err = Config{Users: 30}.withDefaults()
+			s, err := newSim(Config{Users: 30})
 			require.NoError(t, err)
-			s.log.begin(16)
-			s.populate()
 			p, err := s.NewPeople(PeopleConfig{Rate: 1, Seed: seed})
 			require.NoError(t, err)
 			time.Sleep(30 * time.Minute)
@@ -136,26 +128,4 @@ func TestPeopleAreSeeded(t *testing.T) {
 	third := day(3)
 	require.Equal(t, third, day(3))
 	require.NotEqual(t, third, day(4))
-}
-
-func TestAgendaKeepsItsOrder(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		a, stop, done := newAgenda(), make(chan struct{}), make(chan struct{})
-		var got []int
-		for i := range 50 {
-			a.after(time.Duration(i%7)*time.Second, func() { got = append(got, i) })
-		}
-		a.after(10*time.Second, func() { a.after(0, func() { got = append(got, 100) }) })
-		require.Equal(t, 51, a.pending())
-		go func() { defer close(done); a.run(stop) }() // only now: some of it is due at once
-		time.Sleep(time.Minute)
-		close(stop)
-		<-done
-		require.Zero(t, a.pending())
-		require.Len(t, got, 51)
-		require.Equal(t, 100, got[50])
-		for i := range 49 {
-			require.Less(t, got[i]%7*1000+got[i], got[i+1]%7*1000+got[i+1], "by time, then as asked for")
-		}
-	})
 }

@@ -148,7 +148,7 @@ func (s *Sim) tell(u *person, before Presence, by string) {
 
 // report makes it known to the hook.
 func (s *Sim) report(u *person, before Presence, by string) {
-	s.hook.put(Change{User: u.ID, Before: before, After: u.presence(), By: by, At: time.Now()})
+	s.hook.Put(Change{User: u.ID, Before: before, After: u.presence(), By: by, At: time.Now()})
 }
 
 // moveLine changes calls and tells if the line is another one afterwards.

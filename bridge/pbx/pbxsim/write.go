@@ -1,8 +1,11 @@
 package pbxsim
 
 import (
+	"context"
 	"net/http"
 	"time"
+
+	"presencebridge/bridge/pbx/simkit"
 )
 
 // outcome is what became of a PUT.
@@ -37,8 +40,8 @@ func (s *Sim) write(id string, put wirePut, match ifMatch, by string) outcome {
 		return outcome{http.StatusOK, u.presence()}
 	}
 	s.stats.WritesApplied++
-	if s.dice.hit(s.faults.ReadLag) {
-		u.lagged, u.laggedUntil = before, time.Now().Add(s.dice.upTo(s.faults.ReadLagBy))
+	if s.dice.Hit(s.faults.ReadLag) {
+		u.lagged, u.laggedUntil = before, time.Now().Add(s.dice.UpTo(s.faults.ReadLagBy))
 	}
 	return outcome{http.StatusOK, u.presence()}
 }
@@ -74,13 +77,13 @@ func (s *Sim) mayAnswer(w http.ResponseWriter) bool {
 	s.mu.Lock()
 	f := s.faults
 	slow := time.Duration(0)
-	if s.dice.hit(f.Slow) {
+	if s.dice.Hit(f.Slow) {
 		s.stats.Slowed++
-		slow = s.dice.upTo(f.SlowBy)
+		slow = s.dice.UpTo(f.SlowBy)
 	}
-	cut, errs, throttled := s.dice.hit(f.Cut), s.dice.hit(f.Errors), s.dice.hit(f.Throttled)
-	status := []int{500, 502, 503}[s.dice.r.IntN(3)]
-	date := s.dice.hit(0.5)
+	cut, errs, throttled := s.dice.Hit(f.Cut), s.dice.Hit(f.Errors), s.dice.Hit(f.Throttled)
+	status := []int{500, 502, 503}[s.dice.Number(3)]
+	date := s.dice.Hit(0.5)
 	switch {
 	case cut:
 		s.stats.RequestsCut++
@@ -108,13 +111,13 @@ func (s *Sim) mayAnswer(w http.ResponseWriter) bool {
 func (s *Sim) putFault(w http.ResponseWriter, id string, do func() outcome) bool {
 	s.mu.Lock()
 	f := s.faults
-	if u, ok := s.users[id]; ok && s.dice.hit(f.ConflictStorm) {
+	if u, ok := s.users[id]; ok && s.dice.Hit(f.ConflictStorm) {
 		s.stats.Storms++
 		u.stormUntil = time.Now().Add(f.StormFor)
 	}
-	failed, late := s.dice.hit(f.AppliedButFailed), s.dice.hit(f.AppliedLate)
-	lateBy := s.dice.upTo(f.ApplyLateBy)
-	cut := s.dice.hit(0.3)
+	failed, late := s.dice.Hit(f.AppliedButFailed), s.dice.Hit(f.AppliedLate)
+	lateBy := s.dice.UpTo(f.ApplyLateBy)
+	cut := s.dice.Hit(0.3)
 	switch {
 	case failed:
 		s.stats.AppliedButFailed++
@@ -126,7 +129,7 @@ func (s *Sim) putFault(w http.ResponseWriter, id string, do func() outcome) bool
 	case failed:
 		do()
 	case late:
-		s.agenda.after(lateBy, func() { do() })
+		s.agenda.After(lateBy, func() { do() })
 	default:
 		return false
 	}
@@ -146,23 +149,13 @@ func (s *Sim) putFault(w http.ResponseWriter, id string, do func() outcome) bool
 func (s *Sim) slowAfter() {
 	s.mu.Lock()
 	slow := time.Duration(0)
-	if s.dice.hit(s.faults.Slow / 2) {
+	if s.dice.Hit(s.faults.Slow / 2) {
 		s.stats.Slowed++
-		slow = s.dice.upTo(s.faults.SlowBy)
+		slow = s.dice.UpTo(s.faults.SlowBy)
 	}
 	s.mu.Unlock()
 	s.wait(slow)
 }
 
 // wait does not end when the client gives up: a PBX finishes what it began.
-func (s *Sim) wait(d time.Duration) {
-	if d <= 0 {
-		return
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-s.stop:
-	}
-}
+func (s *Sim) wait(d time.Duration) { simkit.Wait(context.Background(), s.stop, d) }
