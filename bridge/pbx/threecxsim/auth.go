@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"presencebridge/bridge/pbx/simkit"
 )
 
 const maxBody = 1 << 20
@@ -53,10 +55,7 @@ func (s *Sim) expiresIn() int {
 }
 
 func (s *Sim) newToken() (string, error) {
-	nonce, err := random()
-	if err != nil {
-		return "", err
-	}
+	nonce := simkit.Secret(16)
 	role := []string{"MyPhone", "Admin"}
 	if !s.limits.NoEnterprise {
 		role = append(role, "Enterprise")

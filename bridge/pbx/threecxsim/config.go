@@ -1,14 +1,15 @@
 package threecxsim
 
 import (
+	"cmp"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"fmt"
 	"log/slog"
 	"net"
 	"strconv"
 	"time"
+
+	"presencebridge/bridge/pbx/simkit"
 )
 
 // Config says what PBX to simulate. The zero value is ten people on a free loopback port.
@@ -96,28 +97,13 @@ func Profiles() []string {
 }
 
 func (c Config) withDefaults() (Config, error) {
-	def := func(s *string, v string) {
-		if *s == "" {
-			*s = v
-		}
-	}
-	def(&c.Addr, "127.0.0.1:0")
-	def(&c.Domain, "contoso.example")
-	def(&c.ClientID, "bridge")
-	def(&c.Version, "20.0.9.100")
-	if c.ClientSecret == "" {
-		secret, err := random()
-		if err != nil {
-			return c, err
-		}
-		c.ClientSecret = secret
-	}
-	if c.Users == 0 {
-		c.Users = 10
-	}
-	if c.Seed == 0 {
-		c.Seed = 1
-	}
+	c.Addr = cmp.Or(c.Addr, "127.0.0.1:0")
+	c.Domain = cmp.Or(c.Domain, "contoso.example")
+	c.ClientID = cmp.Or(c.ClientID, "bridge")
+	c.ClientSecret = cmp.Or(c.ClientSecret, simkit.Secret(16))
+	c.Version = cmp.Or(c.Version, "20.0.9.100")
+	c.Users = cmp.Or(c.Users, 10)
+	c.Seed = cmp.Or(c.Seed, 1)
 	if c.TokenLife <= 0 {
 		c.TokenLife = time.Hour
 	}
@@ -126,11 +112,6 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
-	}
-	if c.Listen == nil {
-		c.Listen = func(ctx context.Context, addr string) (net.Listener, error) {
-			return (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
-		}
 	}
 	if len(c.UserList) == 0 {
 		for i := range c.Users {
@@ -148,12 +129,4 @@ func (c Config) withDefaults() (Config, error) {
 		seen[id], seen[number] = true, true
 	}
 	return c, c.Faults.check()
-}
-
-func random() (string, error) {
-	b := make([]byte, 16)
-	if _, err := rand.Read(b); err != nil {
-		return "", fmt.Errorf("threecxsim: make a secret: %w", err)
-	}
-	return hex.EncodeToString(b), nil
 }

@@ -2,106 +2,85 @@ package threecxsim
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"strconv"
-	"time"
+
+	"presencebridge/bridge/pbx/simkit"
 )
 
 // control adds the API by which people are moved from outside (see the package comment).
 func (s *Sim) control(mux *http.ServeMux) {
-	mux.HandleFunc("GET /sim/users", func(w http.ResponseWriter, _ *http.Request) {
-		out := []map[string]any{}
-		for _, u := range s.Users() {
-			out = append(out, s.describe(u))
-		}
-		answer(w, http.StatusOK, map[string]any{"users": out})
-	})
-	mux.HandleFunc("GET /sim/users/{user}", func(w http.ResponseWriter, r *http.Request) { s.told(w, r.PathValue("user"), nil) })
-	for name, do := range map[string]func(string) error{
-		"ring": s.Ring, "stop-ringing": s.StopRinging, "dial": s.Dial, "call": s.StartCall, "hold": s.Hold, "resume": s.Resume,
-		"end": s.EndCall, "offline": s.GoOffline, "online": s.GoOnline,
-	} {
-		mux.HandleFunc("POST /sim/users/{user}/"+name, func(w http.ResponseWriter, r *http.Request) {
-			s.told(w, r.PathValue("user"), do(r.PathValue("user")))
-		})
+	c := simkit.Control{
+		Users: func() any {
+			out := []map[string]any{}
+			for _, u := range s.Users() {
+				out = append(out, s.describe(u))
+			}
+			return out
+		},
+		Describe: func(user string) (any, error) {
+			s.mu.Lock()
+			p, err := s.find(user)
+			s.mu.Unlock()
+			if err != nil {
+				return nil, err
+			}
+			return s.describe(p.User), nil
+		},
+		Verbs: map[string]func(string) error{
+			"ring": s.Ring, "stop-ringing": s.StopRinging, "dial": s.Dial, "call": s.StartCall, "hold": s.Hold, "resume": s.Resume,
+			"end": s.EndCall, "offline": s.GoOffline, "online": s.GoOnline,
+		},
+		Pick: func(user, status string, message *string) error {
+			if message != nil {
+				return s.PickMessage(user, status, *message)
+			}
+			return s.Pick(user, status)
+		},
+		Preset: func(name string) error {
+			f, err := FaultPreset(name)
+			if err != nil {
+				return err
+			}
+			return s.SetFaults(f)
+		},
+		Stats: func() any { return s.Stats() }, Cut: s.CutSockets, Restart: s.orderRestart, Status: statusOf, Done: map[string]string{},
 	}
-	mux.HandleFunc("POST /sim/users/{user}/pick", s.pickHandler)
-	mux.HandleFunc("PUT /sim/faults", func(w http.ResponseWriter, r *http.Request) {
-		var body struct {
-			Preset string `json:"preset"`
-		}
-		if !read(w, r, &body) {
-			return
-		}
-		f, err := FaultPreset(body.Preset)
-		if err == nil {
-			err = s.SetFaults(f)
-		}
-		done(w, err)
-	})
+	c.Register(mux)
 	mux.HandleFunc("PUT /sim/limits", func(w http.ResponseWriter, r *http.Request) {
 		var l Limits
-		if read(w, r, &l) {
+		if c.Read(w, r, &l) {
 			s.SetLimits(l)
-			done(w, nil)
+			c.Finish(w, nil)
 		}
 	})
-	mux.HandleFunc("GET /sim/stats", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, s.Stats()) })
-	mux.HandleFunc("POST /sim/restart", s.restartHandler)
-	mux.HandleFunc("POST /sim/cut", func(w http.ResponseWriter, _ *http.Request) { s.CutSockets(); done(w, nil) })
 	mux.HandleFunc("POST /sim/stall", func(w http.ResponseWriter, r *http.Request) {
-		var body struct {
-			On bool `json:"on"`
-		}
-		if read(w, r, &body) {
+		var body struct{ On bool }
+		if c.Read(w, r, &body) {
 			s.StallSockets(body.On)
-			done(w, nil)
+			c.Finish(w, nil)
 		}
 	})
 }
 
-func (s *Sim) pickHandler(w http.ResponseWriter, r *http.Request) {
-	var body struct {
-		Status  string  `json:"status"`
-		Message *string `json:"message"`
-	}
-	if !read(w, r, &body) {
-		return
-	}
-	user := r.PathValue("user")
-	if body.Message != nil {
-		s.told(w, user, s.PickMessage(user, body.Status, *body.Message))
-		return
-	}
-	s.told(w, user, s.Pick(user, body.Status))
-}
-
-// restartHandler answers before the PBX goes down.
-func (s *Sim) restartHandler(w http.ResponseWriter, r *http.Request) {
-	var body struct {
-		LoseState bool   `json:"lose_state"`
-		Down      string `json:"down"`
-	}
-	if !read(w, r, &body) {
-		return
-	}
-	down, err := time.ParseDuration(body.Down)
-	if body.Down == "" {
-		down, err = 0, nil
-	}
+// orderRestart answers before the PBX goes down.
+func (s *Sim) orderRestart(ctx context.Context, how simkit.Restart) (then func(), err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err == nil && s.closed {
-		err = errClosed
+	if s.closed {
+		return nil, simkit.ErrClosed
 	}
-	done(w, err)
-	if err == nil {
-		s.workers.Go(func() {
-			_ = s.Restart(context.WithoutCancel(r.Context()), RestartOptions{LoseState: body.LoseState, Down: down})
-		}) // fails when closed only
-	}
+	answered := make(chan struct{})
+	s.workers.Go(func() {
+		select {
+		case <-answered:
+		case <-s.stop:
+			return
+		}
+		_ = s.Restart(ctx, RestartOptions(how)) // fails when closed, and when the address is somebody else's
+	})
+	return func() { close(answered) }, nil
 }
 
 func (s *Sim) describe(u User) map[string]any {
@@ -111,38 +90,13 @@ func (s *Sim) describe(u User) map[string]any {
 	return map[string]any{"id": u.ID, "number": u.Number, "email": u.Email, "display_name": u.DisplayName, "presence": p, "chosen": chosen}
 }
 
-func (s *Sim) told(w http.ResponseWriter, user string, err error) {
-	if err != nil {
-		done(w, err)
-		return
-	}
-	s.mu.Lock()
-	p, err := s.find(user)
-	s.mu.Unlock()
-	if err != nil {
-		done(w, err)
-		return
-	}
-	answer(w, http.StatusOK, s.describe(p.User))
-}
-
-func read(w http.ResponseWriter, r *http.Request, into any) bool {
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(into); err != nil {
-		done(w, err)
-		return false
-	}
-	return true
-}
-
-func done(w http.ResponseWriter, err error) {
+func statusOf(err error) int {
 	switch {
-	case err == nil:
-		answer(w, http.StatusOK, map[string]string{})
 	case errors.Is(err, ErrNoUser):
-		answer(w, http.StatusNotFound, map[string]string{"error": err.Error()})
-	case errors.Is(err, ErrNoCall), errors.Is(err, ErrOffline), errors.Is(err, errClosed):
-		answer(w, http.StatusConflict, map[string]string{"error": err.Error()})
+		return http.StatusNotFound
+	case errors.Is(err, ErrNoCall), errors.Is(err, ErrOffline), errors.Is(err, simkit.ErrClosed):
+		return http.StatusConflict
 	default:
-		answer(w, http.StatusBadRequest, map[string]string{"error": err.Error()})
+		return http.StatusBadRequest
 	}
 }

@@ -1,10 +1,9 @@
 package threecxsim
 
 import (
-	"fmt"
-	"math/rand/v2"
-	"reflect"
 	"time"
+
+	"presencebridge/bridge/pbx/simkit"
 )
 
 // Faults say how unpleasant the PBX is. Every rate is a probability between 0 and 1; the zero value is a PBX that
@@ -65,36 +64,11 @@ func CruelFaults() Faults {
 
 // FaultPreset returns the faults called "none", "some" or "cruel".
 func FaultPreset(name string) (Faults, error) {
-	switch name {
-	case "none", "":
-		return NoFaults(), nil
-	case "some":
-		return SomeFaults(), nil
-	case "cruel":
-		return CruelFaults(), nil
-	default:
-		return Faults{}, fmt.Errorf("threecxsim: faults %q: want none, some or cruel", name)
-	}
+	return simkit.FaultPreset("threecxsim", name, SomeFaults(), CruelFaults())
 }
 
 // check looks at every rate and every duration.
-func (f Faults) check() error {
-	v := reflect.ValueOf(f)
-	for i := range v.NumField() {
-		name := v.Type().Field(i).Name
-		switch x := v.Field(i).Interface().(type) {
-		case float64:
-			if !(x >= 0 && x <= 1) {
-				return fmt.Errorf("threecxsim: faults: %s is %v, want a probability between 0 and 1", name, x)
-			}
-		case time.Duration:
-			if x < 0 || x > time.Hour {
-				return fmt.Errorf("threecxsim: faults: %s is %v, want between 0 and 1h", name, x)
-			}
-		}
-	}
-	return nil
-}
+func (f Faults) check() error { return simkit.CheckFaults("threecxsim", f) }
 
 // SetFaults changes how unpleasant the PBX is from now on.
 func (s *Sim) SetFaults(f Faults) error {
@@ -108,19 +82,4 @@ func (s *Sim) SetFaults(f Faults) error {
 		s.release()
 	}
 	return nil
-}
-
-// dice is what is left to chance; the simulator's mutex guards it.
-type dice struct{ r *rand.Rand }
-
-func newDice(seed uint64) dice { return dice{rand.New(rand.NewPCG(seed, 0x336378))} }
-
-func (d dice) hit(p float64) bool { return p > 0 && (p >= 1 || d.r.Float64() < p) }
-
-// upTo is between a tenth of most and most.
-func (d dice) upTo(most time.Duration) time.Duration {
-	if most <= 0 {
-		return 0
-	}
-	return most/10 + time.Duration(d.r.Int64N(int64(most-most/10)+1))
 }

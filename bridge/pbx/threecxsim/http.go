@@ -2,9 +2,10 @@ package threecxsim
 
 import (
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
+
+	"presencebridge/bridge/pbx/simkit"
 )
 
 func (s *Sim) handler() http.Handler {
@@ -39,16 +40,16 @@ func (s *Sim) unpleasant(next http.HandlerFunc) http.HandlerFunc {
 		s.mu.Lock()
 		s.stats.Requests++
 		f := s.faults
-		fail, throttle, cut, slow, after := s.dice.hit(f.Errors), s.dice.hit(f.Throttled), s.dice.hit(f.Cut), s.dice.hit(f.Slow), s.dice.hit(0.5)
-		wait, date := s.dice.upTo(f.SlowBy), s.dice.hit(0.5)
+		fail, throttle, cut, slow, after := s.dice.Hit(f.Errors), s.dice.Hit(f.Throttled), s.dice.Hit(f.Cut), s.dice.Hit(f.Slow), s.dice.Hit(0.5)
+		wait, date := s.dice.UpTo(f.SlowBy), s.dice.Hit(0.5)
 		if f.Slow >= 1 {
 			wait, after = f.SlowBy, false
 		}
-		if s.dice.hit(f.TokenLost) {
+		if s.dice.Hit(f.TokenLost) {
 			s.forgetToken()
 		}
 		s.mu.Unlock()
-		if slow && !after && !s.pause(r.Context(), wait) || r.Context().Err() != nil {
+		if slow && !after && !simkit.Wait(r.Context(), s.stop, wait) || r.Context().Err() != nil {
 			return
 		}
 		switch {
@@ -56,7 +57,7 @@ func (s *Sim) unpleasant(next http.HandlerFunc) http.HandlerFunc {
 			refuse(w, http.StatusInternalServerError, "unpleasant")
 			return
 		case throttle:
-			w.Header().Set("Retry-After", retryAfter(f.RetryAfter, date))
+			w.Header().Set("Retry-After", simkit.RetryAfter(max(f.RetryAfter, time.Second), date))
 			refuse(w, http.StatusTooManyRequests, "slow down")
 			return
 		case cut:
@@ -64,22 +65,13 @@ func (s *Sim) unpleasant(next http.HandlerFunc) http.HandlerFunc {
 		}
 		next(w, r)
 		if slow && after {
-			s.pause(r.Context(), wait)
+			simkit.Wait(r.Context(), s.stop, wait)
 		}
 	}
 }
 
 // abort breaks the connection of the request that is being answered (net/http's own way).
 func abort() { panic(http.ErrAbortHandler) } //nolint:forbidigo // that is how net/http is told to
-
-// retryAfter is a whole number of seconds, or a date.
-func retryAfter(d time.Duration, date bool) string {
-	d = max(d.Round(time.Second), time.Second)
-	if date {
-		return time.Now().Add(d + time.Second).UTC().Format(http.TimeFormat)
-	}
-	return strconv.Itoa(int(d / time.Second))
-}
 
 func (s *Sim) systemStatus(w http.ResponseWriter, _ *http.Request) {
 	calls := 0

@@ -2,38 +2,28 @@ package threecxsim
 
 import (
 	"context"
-	"crypto/tls"
-	"errors"
-	"fmt"
-	"log/slog"
-	"net"
-	"net/http"
 	"sync"
-	"syscall"
 	"time"
+
+	"presencebridge/bridge/pbx/simkit"
 )
 
 // Sim is a running PBX. Its methods are safe for concurrent use.
 type Sim struct {
-	cfg Config
-	url string
-	ca  *authority // nil without TLS
-
-	lifeMu sync.Mutex // serialises going down and up again
-	addr   string
-	server *http.Server // nil while down
-	served chan struct{}
-
-	stop    chan struct{} // closed by Close
-	workers sync.WaitGroup
-	hook    hookQueue
+	cfg     Config
+	server  *simkit.Server
+	crowd   *simkit.Crowd
+	agenda  *simkit.Agenda // late frames, late writes
+	hook    *simkit.Queue[Change]
+	stop    chan struct{}  // closed by Close
+	workers sync.WaitGroup // agenda, hook, ordered restarts
 
 	mu      sync.Mutex // guards all below
 	closed  bool
 	users   map[int]*person
 	limits  Limits
 	faults  Faults
-	dice    dice
+	dice    simkit.Dice
 	lastID  int
 	seq     int
 	held    []frame // waiting for the next frame (reordered)
@@ -43,7 +33,6 @@ type Sim struct {
 	secret  string
 	token   string // the only one that is valid
 	tokenAt time.Time
-	people  *People
 	stats   Stats
 }
 
@@ -54,40 +43,30 @@ func Start(cfg Config) (*Sim, error) {
 		return nil, err
 	}
 	s := &Sim{
-		cfg: cfg, addr: cfg.Addr, stop: make(chan struct{}), faults: cfg.Faults, limits: cfg.Limits, dice: newDice(cfg.Seed),
-		sockets: map[*socket]struct{}{}, users: map[int]*person{}, secret: cfg.ClientSecret, lastID: 8100,
+		cfg: cfg, agenda: simkit.NewAgenda(), hook: simkit.NewQueue(cfg.OnChange), stop: make(chan struct{}), faults: cfg.Faults,
+		limits: cfg.Limits, dice: simkit.NewDice(cfg.Seed, 0x336378), sockets: map[*socket]struct{}{}, users: map[int]*person{},
+		secret: cfg.ClientSecret, lastID: 8100,
 	}
-	s.hook.init(cfg.OnChange)
+	s.crowd = s.newCrowd()
 	for _, u := range cfg.UserList {
 		s.users[u.ID] = s.newPerson(u)
 	}
-	if cfg.TLS {
-		if s.ca, err = newAuthority(); err != nil {
-			return nil, err
-		}
-	}
-	if err := s.up(); err != nil {
+	s.server, err = simkit.NewServer(simkit.ServerConfig{
+		Sim: "threecxsim", Addr: cfg.Addr, Listen: cfg.Listen, TLS: cfg.TLS, Handler: s.handler(), Cut: s.CutSockets, Stop: s.stop, Log: cfg.Log,
+	})
+	if err != nil {
 		return nil, err
 	}
-	s.url = "http://" + reachable(s.addr)
-	if cfg.TLS {
-		s.url = "https://" + reachable(s.addr)
+	if err := s.server.Up(); err != nil {
+		return nil, err
 	}
-	s.workers.Go(s.hook.run)
+	s.workers.Go(func() { s.agenda.Run(s.stop) })
+	s.workers.Go(s.hook.Run)
 	return s, nil
 }
 
-// reachable is how a client on this machine says a listening address.
-func reachable(addr string) string {
-	host, port, err := net.SplitHostPort(addr)
-	if ip := net.ParseIP(host); err == nil && (host == "" || ip != nil && ip.IsUnspecified()) {
-		return net.JoinHostPort("127.0.0.1", port)
-	}
-	return addr
-}
-
 // URL is the base address of the PBX.
-func (s *Sim) URL() string { return s.url }
+func (s *Sim) URL() string { return s.server.URL() }
 
 // ClientID is the bridge's client id.
 func (s *Sim) ClientID() string { return s.cfg.ClientID }
@@ -100,12 +79,7 @@ func (s *Sim) ClientSecret() string {
 }
 
 // CAPEM is the certificate of the simulator's own CA, nil without TLS.
-func (s *Sim) CAPEM() []byte {
-	if s.ca == nil {
-		return nil
-	}
-	return s.ca.pem
-}
+func (s *Sim) CAPEM() []byte { return s.server.CAPEM() }
 
 // SetLimits changes what the client may do. Connections stay as they are.
 func (s *Sim) SetLimits(l Limits) {
@@ -139,95 +113,25 @@ func (s *Sim) forgetToken() {
 // Close ends the PBX and everything that runs in it, and waits for that. Closing twice is no error.
 func (s *Sim) Close() error {
 	s.mu.Lock()
-	was, people := s.closed, s.people
+	was := s.closed
 	s.closed = true
 	s.mu.Unlock()
 	if was {
 		return nil
 	}
-	if people != nil {
-		people.Stop()
-	}
+	s.crowd.Close()
 	close(s.stop)
 	s.Down()
-	s.hook.close()
+	s.hook.Close()
 	s.workers.Wait()
 	return nil
 }
 
 // Down lets the PBX vanish: nobody answers any more, and every connection breaks. Its state is kept. Idempotent.
-func (s *Sim) Down() {
-	s.lifeMu.Lock()
-	defer s.lifeMu.Unlock()
-	s.down()
-}
-
-func (s *Sim) down() {
-	if s.server == nil {
-		return
-	}
-	s.CutSockets()
-	_ = s.server.Close() // only says that the listener was closed already
-	<-s.served
-	s.server = nil
-}
+func (s *Sim) Down() { s.server.Down() }
 
 // Up lets it come back at the same address, with the state that it had.
-func (s *Sim) Up() error {
-	s.lifeMu.Lock()
-	defer s.lifeMu.Unlock()
-	return s.up()
-}
-
-func (s *Sim) up() error {
-	if s.server != nil {
-		return nil
-	}
-	select {
-	case <-s.stop:
-		return errClosed
-	default:
-	}
-	l, err := s.listen()
-	if err != nil {
-		return err
-	}
-	s.addr = l.Addr().String()
-	if s.ca != nil {
-		l = tls.NewListener(l, s.ca.config())
-	}
-	srv := &http.Server{Handler: s.handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
-		ErrorLog: slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug)}
-	served := make(chan struct{})
-	s.server, s.served = srv, served
-	go func() { // waited for in down
-		defer close(served)
-		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			s.cfg.Log.Error("simulated 3cx stopped serving", "error", err)
-		}
-	}()
-	return nil
-}
-
-// listen listens, if need be after whoever held the address has let it go.
-func (s *Sim) listen() (net.Listener, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-	defer cancel()
-	for {
-		l, err := s.cfg.Listen(ctx, s.addr)
-		if err == nil {
-			return l, nil
-		}
-		if !errors.Is(err, syscall.EADDRINUSE) {
-			return nil, fmt.Errorf("threecxsim: listen on %s: %w", s.addr, err)
-		}
-		select {
-		case <-ctx.Done():
-			return nil, fmt.Errorf("threecxsim: listen on %s: %w", s.addr, err)
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-}
+func (s *Sim) Up() error { return s.server.Up() }
 
 // RestartOptions say how a restart goes.
 type RestartOptions struct {
@@ -237,110 +141,31 @@ type RestartOptions struct {
 	Down time.Duration
 }
 
-var errClosed = errors.New("threecxsim: the simulator is closed")
-
 // Restart restarts the PBX and returns when it answers again. Every connection breaks, calls end, the token is
 // forgotten, frames are counted from one.
 func (s *Sim) Restart(ctx context.Context, opts RestartOptions) error {
-	s.lifeMu.Lock()
-	defer s.lifeMu.Unlock()
-	s.down()
-	s.mu.Lock()
-	s.seq, s.held, s.token = 0, nil, ""
-	s.stats.Restarts++
-	for _, p := range s.sorted() {
-		_ = s.change(p, "line", func() error { p.legs = nil; return nil })
-		if opts.LoseState {
-			_ = s.change(p, "user", func() error { s.reset(p); return nil })
-		}
-	}
-	s.mu.Unlock()
-	if !s.pause(ctx, opts.Down) {
-		return errClosed
-	}
-	return s.up()
-}
-
-// pause waits, and tells whether the simulator still runs.
-func (s *Sim) pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	case <-s.stop:
-		return false
-	}
-	return true
-}
-
-// later does something after a while, unless the simulator is closed before. The mutex is held.
-func (s *Sim) later(d time.Duration, do func()) {
-	if s.closed {
-		return
-	}
-	s.pending++
-	s.workers.Go(func() {
-		ok := s.pause(context.Background(), d)
+	return s.server.Restart(func() {
 		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.pending--
-		if ok {
-			do()
+		s.seq, s.held, s.token = 0, nil, ""
+		s.stats.Restarts++
+		for _, p := range s.sorted() {
+			_ = s.change(p, "line", func() error { p.legs = nil; return nil })
+			if opts.LoseState {
+				_ = s.change(p, "user", func() error { s.reset(p); return nil })
+			}
 		}
+		s.mu.Unlock()
+		simkit.Wait(ctx, s.stop, opts.Down)
 	})
 }
 
-// hookQueue hands changes to Config.OnChange in order, without the simulator's mutex.
-type hookQueue struct {
-	call func(Change)
-	mu   sync.Mutex
-	q    []Change
-	wake chan struct{}
-	done bool
-}
-
-func (h *hookQueue) init(call func(Change)) { h.call, h.wake = call, make(chan struct{}, 1) }
-
-func (h *hookQueue) put(c Change) {
-	if h.call == nil {
-		return
-	}
-	h.mu.Lock()
-	h.q = append(h.q, c)
-	h.mu.Unlock()
-	h.nudge()
-}
-
-func (h *hookQueue) nudge() {
-	select {
-	case h.wake <- struct{}{}:
-	default:
-	}
-}
-
-func (h *hookQueue) close() {
-	h.mu.Lock()
-	h.done = true
-	h.mu.Unlock()
-	h.nudge()
-}
-
-func (h *hookQueue) run() {
-	for {
-		h.mu.Lock()
-		q, done := h.q, h.done
-		h.q = nil
-		h.mu.Unlock()
-		for _, c := range q {
-			h.call(c)
-		}
-		if len(q) > 0 {
-			continue
-		}
-		if done {
-			return
-		}
-		<-h.wake
-	}
+// later does something after a while, unless the simulator is closed before. The mutex is held, now and then.
+func (s *Sim) later(d time.Duration, do func()) {
+	s.pending++
+	s.agenda.After(d, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.pending--
+		do()
+	})
 }

@@ -121,7 +121,7 @@ func (s *Sim) change(p *person, by string, do func() error) error {
 		return err
 	}
 	if after := p.presence(); after != before {
-		s.hook.put(Change{User: strconv.Itoa(p.ID), Before: before, After: after, By: by, At: time.Now()})
+		s.hook.Put(Change{User: strconv.Itoa(p.ID), Before: before, After: after, By: by, At: time.Now()})
 	}
 	return nil
 }

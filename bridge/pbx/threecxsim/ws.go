@@ -27,7 +27,7 @@ func (s *Sim) tell(p *person, l *leg, kind int) {
 	}
 	f := s.faults
 	s.emit(p, l, kind)
-	if s.dice.hit(f.Doubled) {
+	if s.dice.Hit(f.Doubled) {
 		s.emit(p, l, kind)
 	}
 }
@@ -37,7 +37,7 @@ func (s *Sim) emit(p *person, l *leg, kind int) {
 	s.seq++
 	s.stats.Frames++
 	var attached any
-	if s.dice.hit(f.Attached) {
+	if s.dice.Hit(f.Attached) {
 		attached = p.legJSON(l)
 	}
 	text, err := json.Marshal(map[string]any{"sequence": s.seq, "event": map[string]any{
@@ -48,11 +48,11 @@ func (s *Sim) emit(p *person, l *leg, kind int) {
 		return
 	}
 	switch {
-	case s.dice.hit(f.Dropped):
+	case s.dice.Hit(f.Dropped):
 		s.stats.FramesDropped++
-	case s.dice.hit(f.Late):
-		s.later(s.dice.upTo(f.LateBy), func() { s.send(text) })
-	case s.dice.hit(f.Reordered):
+	case s.dice.Hit(f.Late):
+		s.later(s.dice.UpTo(f.LateBy), func() { s.send(text) })
+	case s.dice.Hit(f.Reordered):
 		s.held = append(s.held, text)
 	default:
 		s.send(text)
@@ -72,7 +72,7 @@ func (s *Sim) release() {
 func (s *Sim) send(f frame) {
 	for c := range s.sockets {
 		c.put(f)
-		if s.dice.hit(s.faults.CutSocket) {
+		if s.dice.Hit(s.faults.CutSocket) {
 			c.cut()
 		}
 	}

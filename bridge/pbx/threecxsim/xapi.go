@@ -77,7 +77,7 @@ func (s *Sim) listUsers(w http.ResponseWriter, q url.Values) {
 	for _, p := range all[skip:min(skip+top, len(all))] {
 		page = append(page, s.userJSON(p, q))
 	}
-	out := map[string]any{"@odata.context": s.url + "/xapi/v1/$metadata#Users", "value": page}
+	out := map[string]any{"@odata.context": s.server.URL() + "/xapi/v1/$metadata#Users", "value": page}
 	if q.Get("$count") == "true" {
 		out["@odata.count"] = len(all)
 	}
@@ -142,18 +142,18 @@ func (s *Sim) patch(w http.ResponseWriter, r *http.Request, p *person) {
 		s.stats.Patches++
 	}
 	switch f := s.faults; {
-	case s.dice.hit(f.AppliedLate):
-		s.later(s.dice.upTo(f.ApplyLateBy), apply)
+	case s.dice.Hit(f.AppliedLate):
+		s.later(s.dice.UpTo(f.ApplyLateBy), apply)
 		refuse(w, http.StatusGatewayTimeout, "too late")
-	case s.dice.hit(f.AppliedButFailed):
+	case s.dice.Hit(f.AppliedButFailed):
 		apply()
-		if s.dice.hit(0.5) {
+		if s.dice.Hit(0.5) {
 			abort()
 		}
 		refuse(w, http.StatusInternalServerError, "done, but do not know")
 	default:
-		if s.dice.hit(f.ReadLag) {
-			p.lagged, p.lagUntil = p.presence(), time.Now().Add(s.dice.upTo(f.ReadLagBy))
+		if s.dice.Hit(f.ReadLag) {
+			p.lagged, p.lagUntil = p.presence(), time.Now().Add(s.dice.UpTo(f.ReadLagBy))
 		}
 		apply()
 		w.WriteHeader(http.StatusNoContent)
