@@ -50,7 +50,7 @@ func (s *Sim) answers(method, value string) (ok, stale bool) {
 		return false, false
 	}
 	until, known := s.nonces[f["nonce"]]
-	if !known || time.Now().After(until) || s.strikes(s.faults.Stale) {
+	if !known || time.Now().After(until) || s.dice.Hit(s.faults.Stale) {
 		delete(s.nonces, f["nonce"])
 		return false, true
 	}

@@ -1,15 +1,16 @@
 package sipsim
 
 import (
+	"cmp"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"strings"
 	"time"
+
+	"presencebridge/bridge/pbx/simkit"
 )
 
 // Config says what PBX to simulate. The zero value is ten people on a free loopback port.
@@ -93,35 +94,24 @@ var (
 	ErrNoStatus = errors.New("sipsim: there is no such status")
 	ErrOffline  = errors.New("sipsim: the phone is unplugged")
 	ErrNoCall   = errors.New("sipsim: there is no such call")
-	errClosed   = errors.New("sipsim: the simulator is closed")
+	errClosed   = fmt.Errorf("sipsim: %w", simkit.ErrClosed)
 )
 
 func (c Config) withDefaults() (Config, error) {
-	def := func(s *string, v string) {
-		if *s == "" {
-			*s = v
-		}
-	}
-	def(&c.Addr, "127.0.0.1:0")
-	def(&c.Domain, "pbx.example.com")
-	def(&c.Username, "bridge")
-	if c.Password == "" {
-		c.Password = random()
-	}
+	c.Addr = cmp.Or(c.Addr, "127.0.0.1:0")
+	c.Domain = cmp.Or(c.Domain, "pbx.example.com")
+	c.Username = cmp.Or(c.Username, "bridge")
+	c.Password = cmp.Or(c.Password, random())
 	if len(c.Algorithms) == 0 {
 		c.Algorithms = []string{"SHA-256", "MD5"}
 	}
-	if c.Users == 0 {
-		c.Users = 10
-	}
+	c.Users = cmp.Or(c.Users, 10)
+	c.Seed = cmp.Or(c.Seed, 1)
 	if c.MaxExpires <= 0 {
 		c.MaxExpires = time.Hour
 	}
 	if c.NonceLife <= 0 {
 		c.NonceLife = 5 * time.Minute
-	}
-	if c.Seed == 0 {
-		c.Seed = 1
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -143,8 +133,4 @@ func (c Config) withDefaults() (Config, error) {
 	return c, c.Faults.check()
 }
 
-func random() string {
-	b := make([]byte, 12)
-	_, _ = rand.Read(b) // never fails (crypto/rand)
-	return hex.EncodeToString(b)
-}
+func random() string { return simkit.Secret(12) }

@@ -1,9 +1,9 @@
 package sipsim
 
 import (
-	"fmt"
-	"reflect"
 	"time"
+
+	"presencebridge/bridge/pbx/simkit"
 )
 
 // Faults say how unpleasant the PBX is. Every rate is a probability between 0 and 1; the zero value is a PBX that works.
@@ -25,34 +25,21 @@ type Faults struct {
 	AppliedButFailed float64
 }
 
-// FaultPreset is one of none, some and cruel.
+// FaultPreset returns the faults called "none", "some" or "cruel".
 func FaultPreset(name string) (Faults, error) {
-	switch name {
-	case "none", "":
-		return Faults{}, nil
-	case "some":
-		return Faults{
+	return simkit.FaultPreset("sipsim", name,
+		Faults{
 			Doubled: 0.1, Late: 0.05, LateBy: time.Second, Errors: 0.01, Throttled: 0.01, RetryAfter: time.Second, Stale: 0.02,
 			Cut: 0.0005, AppliedButFailed: 0.01,
-		}, nil
-	case "cruel":
-		return Faults{
+		},
+		Faults{
 			Doubled: 0.3, Late: 0.2, LateBy: 5 * time.Second, Errors: 0.05, Throttled: 0.05, RetryAfter: 2 * time.Second, Stale: 0.1,
 			Cut: 0.002, AppliedButFailed: 0.05,
-		}, nil
-	}
-	return Faults{}, fmt.Errorf("sipsim: faults %q: use none, some or cruel", name)
+		})
 }
 
-func (f Faults) check() error {
-	v := reflect.ValueOf(f)
-	for i := range v.NumField() {
-		if x, ok := v.Field(i).Interface().(float64); ok && !(x >= 0 && x <= 1) {
-			return fmt.Errorf("sipsim: faults: %s is %v, want a probability from 0 to 1", v.Type().Field(i).Name, x)
-		}
-	}
-	return nil
-}
+// check looks at every rate and every duration.
+func (f Faults) check() error { return simkit.CheckFaults("sipsim", f) }
 
 // SetFaults changes how unpleasant the PBX is, from now on.
 func (s *Sim) SetFaults(f Faults) error {
@@ -64,6 +51,3 @@ func (s *Sim) SetFaults(f Faults) error {
 	s.faults = f
 	return nil
 }
-
-// strikes tells whether a fault of a rate strikes. The mutex is held.
-func (s *Sim) strikes(rate float64) bool { return rate > 0 && s.dice.Float64() < rate }

@@ -85,11 +85,7 @@ func (s *Sim) moved(p *person, by string, do func() error) error {
 		if after.Line != before.Line {
 			s.stats.LineChanges++
 		}
-		s.changes = append(s.changes, Change{User: p.User.User, Before: before, After: after, By: by, At: time.Now()})
-		select {
-		case s.changed <- struct{}{}:
-		default:
-		}
+		s.hook.Put(Change{User: p.User.User, Before: before, After: after, By: by, At: time.Now()})
 	}
 	return nil
 }

@@ -20,7 +20,7 @@ func (s *Sim) publish(_ *server, req *sip.Request, tx sip.ServerTransaction) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	res := s.published(req)
-	if res.IsSuccess() && s.strikes(s.faults.AppliedButFailed) {
+	if res.IsSuccess() && s.dice.Hit(s.faults.AppliedButFailed) {
 		return // done, and the answer is lost
 	}
 	respond(tx, res)

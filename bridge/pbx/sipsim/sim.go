@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math/rand/v2"
 	"net"
-	"net/http"
 	"strings"
 	"sync"
 	"syscall"
@@ -16,6 +14,8 @@ import (
 
 	"github.com/emiago/sipgo"
 	"github.com/emiago/sipgo/sip"
+
+	"presencebridge/bridge/pbx/simkit"
 )
 
 // listUser is the user part of the resource list of everybody.
@@ -23,27 +23,25 @@ const listUser = "everybody"
 
 // Sim is a running PBX.
 type Sim struct {
-	cfg     Config
-	changed chan struct{}
-	stop    chan struct{}
-	work    sync.WaitGroup
-	control *http.Server
-	ctlAddr string
+	cfg   Config
+	crowd *simkit.Crowd
+	hook  *simkit.Queue[Change]
+	stop  chan struct{}
+	work  sync.WaitGroup
+	http  *simkit.Server // of the control API; nil without
 
-	mu      sync.Mutex // guards the rest
-	closed  bool
-	server  *server // nil while the PBX is down
-	addr    string  // the one that it got first
-	people  map[string]*person
-	order   []string
-	subs    map[string]*subscription // by Call-ID and tag
-	nonces  map[string]time.Time     // until when
-	etags   int
-	faults  Faults
-	dice    *rand.Rand
-	stats   Stats
-	changes []Change
-	crowd   *People
+	mu     sync.Mutex // guards the rest
+	closed bool
+	server *server // nil while the PBX is down
+	addr   string  // the one that it got first
+	people map[string]*person
+	order  []string
+	subs   map[string]*subscription // by Call-ID and tag
+	nonces map[string]time.Time     // until when
+	etags  int
+	faults Faults
+	dice   simkit.Dice
+	stats  Stats
 }
 
 // server is the SIP side of one life of the PBX.
@@ -64,9 +62,10 @@ func Start(cfg Config) (*Sim, error) {
 		return nil, err
 	}
 	s := &Sim{
-		cfg: cfg, changed: make(chan struct{}, 1), stop: make(chan struct{}), people: map[string]*person{}, subs: map[string]*subscription{},
-		nonces: map[string]time.Time{}, faults: cfg.Faults, dice: rand.New(rand.NewPCG(cfg.Seed, 0x736970)), addr: cfg.Addr,
+		cfg: cfg, hook: simkit.NewQueue(cfg.OnChange), stop: make(chan struct{}), people: map[string]*person{}, subs: map[string]*subscription{},
+		nonces: map[string]time.Time{}, faults: cfg.Faults, dice: simkit.NewDice(cfg.Seed, 0x736970), addr: cfg.Addr,
 	}
+	s.crowd = s.newCrowd()
 	for _, u := range cfg.UserList {
 		s.add(u)
 	}
@@ -78,7 +77,7 @@ func Start(cfg Config) (*Sim, error) {
 			return nil, errors.Join(err, s.Close())
 		}
 	}
-	s.work.Go(s.tellChanges)
+	s.work.Go(s.hook.Run)
 	s.work.Go(s.expire)
 	return s, nil
 }
@@ -167,7 +166,7 @@ func listen(addr string) (net.Listener, net.PacketConn, error) {
 	var listening net.ListenConfig
 	for range 20 {
 		var tcp net.Listener
-		if tcp, err = listening.Listen(context.Background(), "tcp", addr); err != nil {
+		if tcp, err = simkit.Listen(nil, addr); err != nil {
 			return nil, nil, fmt.Errorf("sipsim: %w", err)
 		}
 		var udp net.PacketConn
@@ -184,7 +183,7 @@ func (s *Sim) guarded(v *server, next func(*server, *sip.Request, sip.ServerTran
 	return func(req *sip.Request, tx sip.ServerTransaction) {
 		s.mu.Lock()
 		s.stats.Requests++
-		cut, broken, busy := s.strikes(s.faults.Cut), s.strikes(s.faults.Errors), s.strikes(s.faults.Throttled)
+		cut, broken, busy := s.dice.Hit(s.faults.Cut), s.dice.Hit(s.faults.Errors), s.dice.Hit(s.faults.Throttled)
 		wait := s.faults.RetryAfter
 		s.mu.Unlock()
 		switch {
@@ -272,23 +271,21 @@ func (s *Sim) Up() error {
 // Close ends the PBX and everybody in it.
 func (s *Sim) Close() error {
 	s.mu.Lock()
-	was, crowd := s.closed, s.crowd
+	was := s.closed
 	s.closed = true
 	s.mu.Unlock()
 	if was {
 		return nil
 	}
-	if crowd != nil {
-		crowd.Stop()
-	}
-	var err error
-	if s.control != nil {
-		err = s.control.Close()
+	s.crowd.Close()
+	if s.http != nil {
+		s.http.Down()
 	}
 	s.down()
 	close(s.stop)
+	s.hook.Close()
 	s.work.Wait()
-	return err
+	return nil
 }
 
 // URL is what the bridge is configured with.
@@ -302,7 +299,12 @@ func (s *Sim) Addr() string {
 }
 
 // ControlURL is where the control API listens, "" if it does not.
-func (s *Sim) ControlURL() string { return s.ctlAddr }
+func (s *Sim) ControlURL() string {
+	if s.http == nil {
+		return ""
+	}
+	return s.http.URL()
+}
 
 // Domain is the domain of the people's addresses.
 func (s *Sim) Domain() string { return s.cfg.Domain }
@@ -353,26 +355,6 @@ func (s *Sim) CutConnections() {
 	s.mu.Unlock()
 	if v != nil {
 		v.tcp.cut()
-	}
-}
-
-// tellChanges calls OnChange until the end.
-func (s *Sim) tellChanges() {
-	for {
-		select {
-		case <-s.changed:
-		case <-s.stop:
-			return
-		}
-		s.mu.Lock()
-		list := s.changes
-		s.changes = nil
-		s.mu.Unlock()
-		for _, c := range list {
-			if s.cfg.OnChange != nil {
-				s.cfg.OnChange(c)
-			}
-		}
 	}
 }
 

@@ -164,17 +164,17 @@ func (s *Sim) notify(sub *subscription, about *person, before map[string]string)
 	}
 	s.stats.Notifications++
 	sub.queue = append(sub.queue, build)
-	if s.strikes(s.faults.Doubled) {
+	if s.dice.Hit(s.faults.Doubled) {
 		sub.queue = append(sub.queue, build)
 	}
-	if n := len(sub.queue); n > 1 && s.strikes(s.faults.Late) { // it comes after the next
+	if n := len(sub.queue); n > 1 && s.dice.Hit(s.faults.Late) { // it comes after the next
 		sub.queue[n-1], sub.queue[n-2] = sub.queue[n-2], sub.queue[n-1]
 	}
 	if !sub.working && s.server == sub.server {
 		sub.working = true
 		wait := time.Duration(0)
-		if s.strikes(s.faults.Late) {
-			wait = time.Duration(s.dice.Int64N(int64(s.faults.LateBy) + 1))
+		if s.dice.Hit(s.faults.Late) {
+			wait = s.dice.UpTo(s.faults.LateBy)
 		}
 		sub.server.work.Go(func() { s.send(sub, wait) })
 	}
