@@ -19,6 +19,8 @@ const (
 	// listTimeout bounds the listing of all accounts, asksAtOnce how many owners are asked side by side.
 	listTimeout = 5 * time.Second
 	asksAtOnce  = 32
+	// startPatience is how long a question waits for the accounts that this process is starting.
+	startPatience = time.Minute
 	// waitSlice is how long the owner of an account is asked to wait for news at a time.
 	waitSlice = 2 * time.Second
 	// resyncPoll is how often a resync is asked how far it is.
@@ -43,11 +45,14 @@ func (b *backend) askWithin(ctx context.Context, within time.Duration, account s
 	if err != nil {
 		return reply{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, within)
-	defer cancel()
-	data, err := b.app.bus.Command(ctx, account, req)
+	send := func() ([]byte, error) {
+		ctx, cancel := context.WithTimeout(ctx, within)
+		defer cancel()
+		return b.app.bus.Command(ctx, account, req)
+	}
+	data, err := send()
 	if errors.Is(err, bus.ErrNoOwner) && b.awaitStart(ctx) {
-		data, err = b.app.bus.Command(ctx, account, req)
+		data, err = send()
 	}
 	switch {
 	case errors.Is(err, bus.ErrNoOwner):
@@ -74,6 +79,8 @@ func (b *backend) awaitStart(ctx context.Context) bool {
 		return false
 	default:
 	}
+	ctx, cancel := context.WithTimeout(ctx, startPatience)
+	defer cancel()
 	select {
 	case <-b.app.up:
 		return true

@@ -2,12 +2,13 @@ package app
 
 import (
 	"encoding/base64"
+	"io"
+	"net/http"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
-	"presencebridge/bridge/console/client"
 	"presencebridge/cmd/internal/config"
 )
 
@@ -21,15 +22,26 @@ func TestQuestionBeforeTheAccountRuns(t *testing.T) {
 		"    pbx: [{name: main, type: micollab, url: \"http://127.0.0.1:1\", token_file: "+writeFile(t, dir, "pbx", "token")+"}]}]\n"), config.Options{Files: true})
 	require.NoError(t, err)
 
-	c, err := client.New("http://"+ln.Addr().String(), token)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+ln.Addr().String()+"/api/v1/accounts/contoso/monitors", http.NoBody)
 	require.NoError(t, err)
-	answered := make(chan error, 1)
+	req.Header.Set("Authorization", "Bearer "+token)
+	type answer struct {
+		resp *http.Response
+		err  error
+	}
+	answered := make(chan answer, 1)
 	go func() { // waits in the listener's queue until the admin listener is served
-		_, err := c.Monitors(t.Context(), "contoso")
-		answered <- err
+		resp, err := http.DefaultClient.Do(req)
+		answered <- answer{resp, err}
 	}()
 	a, err := Start(t.Context(), Options{Config: cfg, AdminListener: ln, WebhookListener: listen(t), Version: "test"})
 	require.NoError(t, err)
 	t.Cleanup(func() { stopApp(t, a) })
-	require.NoError(t, <-answered)
+	got := <-answered
+	require.NoError(t, got.err)
+	defer got.resp.Body.Close()
+	body, err := io.ReadAll(got.resp.Body)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusOK, got.resp.StatusCode, string(body))
+	require.Contains(t, string(body), "presence1@contoso.com")
 }
