@@ -82,6 +82,7 @@ func TestReadersKeepEachBudget(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 540 {
 			wg.Go(func() { confirm(t, r) })
+			synctest.Wait() // it stands in a queue, where the next one sees it
 		}
 		wg.Wait()
 		took := time.Since(start)
