@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,11 +29,20 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// freePort is one outside of the range that the kernel takes ports from by itself, so that it stays free.
+// lastPort goes through the ports below those that the system gives away by itself. It begins anywhere, so that the tests of
+// another package are elsewhere, and no port is given twice.
+var lastPort atomic.Uint32
+
+func nextPort() uint32 {
+	lastPort.CompareAndSwap(0, 1+mrand.Uint32N(20_000))
+	return 10_000 + lastPort.Add(1)%20_000
+}
+
+// freePort is one that stays free until it is used.
 func freePort(t *testing.T) int {
 	t.Helper()
 	for range 1000 {
-		port := 12000 + mrand.IntN(18000)
+		port := int(nextPort())
 		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		if err != nil {
 			continue

@@ -231,21 +231,20 @@ func TestOverRealConnections(t *testing.T) {
 		t.Cleanup(c.Close)
 		return c
 	}
-	c, err := client(time.Minute), error(nil)
-	ctx := context.Background()
+	c, ctx := client(time.Minute), context.Background()
 	for range 20 {
-		_, err = c.Apply(ctx, "u1", busy)
+		_, err := c.Apply(ctx, "u1", busy)
 		require.NoError(t, err)
 	}
 	require.EqualValues(t, 1, conns.Load())
 	mode.Store("error")
 	for range 5 {
-		_, err = c.Read(ctx, "u1")
+		_, err := c.Read(ctx, "u1")
 		require.Equal(t, pbx.Unanswered, kindOf(t, err))
 	}
 	require.LessOrEqual(t, conns.Load(), int32(6))
 	mode.Store("redirect")
-	_, err = c.Apply(ctx, "u1", busy)
+	_, err := c.Apply(ctx, "u1", busy)
 	require.Equal(t, pbx.Refused, kindOf(t, err))
 	require.Zero(t, elsewhere.Load(), "a token goes where it was configured to go")
 	mode.Store("endless")

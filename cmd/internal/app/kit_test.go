@@ -265,11 +265,20 @@ func graphClient(t *testing.T, s *site) *http.Client {
 	return &http.Client{Transport: transport}
 }
 
-// listen takes a port below those that the system gives away by itself, so that whoever closes it can have it again.
+// lastPort goes through the ports below those that the system gives away by itself. It begins anywhere, so that the tests of
+// another package are elsewhere, and no port is given twice.
+var lastPort atomic.Uint32
+
+func nextPort() uint32 {
+	lastPort.CompareAndSwap(0, 1+mrand.Uint32N(20_000))
+	return 10_000 + lastPort.Add(1)%20_000
+}
+
+// listen takes a port that whoever closes it can have again.
 func listen(t *testing.T) net.Listener {
 	t.Helper()
 	for range 1000 {
-		ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", fmt.Sprint("127.0.0.1:", 10_000+mrand.IntN(20_000)))
+		ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", fmt.Sprint("127.0.0.1:", nextPort()))
 		if err == nil {
 			return ln
 		}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -155,11 +156,20 @@ func eventually(t *testing.T, cond func() bool, what string) {
 	require.Eventually(t, cond, 2*time.Minute, 20*time.Millisecond, what)
 }
 
-// freeAddress is one that nothing listens on at the moment.
+// lastPort goes through the ports below those that the system gives away by itself. It begins anywhere, so that the tests of
+// another package are elsewhere, and no port is given twice.
+var lastPort atomic.Uint32
+
+func nextPort() uint32 {
+	lastPort.CompareAndSwap(0, 1+mrand.Uint32N(20_000))
+	return 10_000 + lastPort.Add(1)%20_000
+}
+
+// freeAddress is one that nothing listens on, and that nobody else is given.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	for range 1000 { // below those that the system gives away by itself
-		ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", fmt.Sprint("127.0.0.1:", 10_000+mrand.IntN(20_000)))
+	for range 1000 {
+		ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", fmt.Sprint("127.0.0.1:", nextPort()))
 		if err == nil {
 			require.NoError(t, ln.Close())
 			return ln.Addr().String()

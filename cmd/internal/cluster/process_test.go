@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -195,11 +196,20 @@ func freePort(t *testing.T) int {
 	return ln.Addr().(*net.TCPAddr).Port
 }
 
-// listen takes a port below those that the system gives away by itself, so that it can be closed and used by another process.
+// lastPort goes through the ports below those that the system gives away by itself. It begins anywhere, so that the tests of
+// another package are elsewhere, and no port is given twice.
+var lastPort atomic.Uint32
+
+func nextPort() uint32 {
+	lastPort.CompareAndSwap(0, 1+mrand.Uint32N(20_000))
+	return 10_000 + lastPort.Add(1)%20_000
+}
+
+// listen takes a port that can be closed and used by another process.
 func listen(t *testing.T) net.Listener {
 	t.Helper()
 	for range 1000 {
-		ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", fmt.Sprint("127.0.0.1:", 10_000+mrand.IntN(20_000)))
+		ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", fmt.Sprint("127.0.0.1:", nextPort()))
 		if err == nil {
 			return ln
 		}

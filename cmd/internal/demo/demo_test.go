@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	mrand "math/rand/v2"
 	"net/http"
 	"os"
 	"os/exec"
@@ -163,10 +164,12 @@ func (s *stage) resyncAgrees(t *testing.T, c *client.Client) {
 // childConfig writes a configuration for a bridge in a process of its own, on free ports.
 func (s *stage) childConfig(t *testing.T) string {
 	t.Helper()
-	for _, addr := range []*string{&s.hook, &s.admin} {
-		ln, err := s.listen(t.Context(), addr, "127.0.0.1:0")
-		require.NoError(t, err)
-		require.NoError(t, ln.Close())
+	for i, addr := range []*string{&s.hook, &s.admin} { // below the ports that the system gives away by itself
+		for *addr == "" {
+			if ln, err := s.listen(t.Context(), addr, fmt.Sprint("127.0.0.1:", 10_000+2*mrand.IntN(10_000)+i)); err == nil {
+				require.NoError(t, ln.Close())
+			}
+		}
 	}
 	text, err := s.yaml()
 	require.NoError(t, err)
@@ -209,7 +212,7 @@ func (s *stage) childReady(t *testing.T, _ *exec.Cmd) *client.Client {
 
 func wait(t *testing.T, cond func() bool, what string) {
 	t.Helper()
-	require.Eventually(t, cond, time.Minute, 50*time.Millisecond, what)
+	require.Eventually(t, cond, 3*time.Minute, 50*time.Millisecond, what)
 }
 
 // tick lets the world go on for a moment.

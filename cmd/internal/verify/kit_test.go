@@ -26,6 +26,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -249,12 +250,20 @@ func (f *front) setApp(key string, value any) {
 	f.app[key] = value
 }
 
-// freeAddress is an address where nobody listens. Its port is below those that the system gives away, so that nobody is
-// given it before it is used.
+// lastPort goes through the ports below those that the system gives away by itself. It begins anywhere, so that the tests of
+// another package are elsewhere, and no port is given twice.
+var lastPort atomic.Uint32
+
+func nextPort() uint32 {
+	lastPort.CompareAndSwap(0, 1+mrand.Uint32N(20_000))
+	return 10_000 + lastPort.Add(1)%20_000
+}
+
+// freeAddress is an address where nobody listens, and that nobody else is given.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	for range 100 {
-		address := fmt.Sprintf("127.0.0.1:%d", 10_000+mrand.IntN(20_000))
+		address := fmt.Sprint("127.0.0.1:", nextPort())
 		ln, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", address)
 		if err == nil {
 			require.NoError(t, ln.Close())
