@@ -166,12 +166,17 @@ const (
 // are behind Unwrap() []error.
 type Error struct {
 	Line int    // of the YAML
-	Path string // of the key: teams_to_pbx[0].when.line
+	Path string // of the key: teams_to_pbx[0].when.line; "" for a mistake of the YAML itself
 	Text string // what is wrong, and what to write instead
 }
 
 // Error is the mistake as one line.
-func (e *Error) Error() string { return fmt.Sprintf("line %d: %s: %s", e.Line, e.Path, e.Text) }
+func (e *Error) Error() string {
+	if e.Path == "" {
+		return fmt.Sprintf("line %d: %s", e.Line, e.Text)
+	}
+	return fmt.Sprintf("line %d: %s: %s", e.Line, e.Path, e.Text)
+}
 
 func presetOf(w word, path string) (Policy, error) {
 	preset, ok := Presets()[w.text]
@@ -275,9 +280,10 @@ func syntaxError(err error) error {
 	if errors.As(err, &typed) {
 		message = "something else is wanted here: rules are a list of mappings"
 	}
-	return fmt.Errorf("line %d: %s (the keys are preset, teams_to_pbx, pbx_to_teams and groups; a rule has when, set and class; "+
+	message += didYouMean(message)
+	return &Error{Line: line, Text: fmt.Sprintf("%s (the keys are preset, teams_to_pbx, pbx_to_teams and groups; a rule has when, set and class; "+
 		"when has availability, activity, out_of_office, line, status, status_kind, group, pbx; set has status, status_kind, presence, method, for, message, class; "+
-		"a group has group, opt_out, preset, teams_to_pbx, pbx_to_teams)", line, message)
+		"a group has group, opt_out, preset, teams_to_pbx, pbx_to_teams)", message)}
 }
 
 // lineIndex says where each rule and each group stands.

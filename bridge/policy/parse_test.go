@@ -150,13 +150,13 @@ groups:
 func TestParseErrorsNameLineFieldAndRemedy(t *testing.T) {
 	expectMistakes(t, map[string]mistake{
 		"unknown preset": {"  preset: avaya\n", []string{"line 12: preset:", `"avaya"`, "3cx, micollab, sip"}},
-		"unknown key":    {"  preset: sip\n  prset: sip\n", []string{"line 13:", `"prset"`, "teams_to_pbx"}},
+		"unknown key":    {"  preset: sip\n  prset: sip\n", []string{"line 13:", `"prset"; did you mean preset?`, "teams_to_pbx"}},
 		"unknown key of a rule": {
 			"  teams_to_pbx:\n    - when: {activity: InACall}\n      set: {status: X}\n      klass: call\n",
 			[]string{"line 15:", `"klass"`, "when, set and class"},
 		},
-		"unknown key of a condition": {"  pbx_to_teams:\n    - when: {lines: in-call}\n      set: {presence: Away}\n", []string{"line 13:", `"lines"`}},
-		"unknown key of a value":     {"  teams_to_pbx:\n    - when: {activity: InACall}\n      set: {statu: X}\n", []string{"line 14:", `"statu"`}},
+		"unknown key of a condition": {"  pbx_to_teams:\n    - when: {lines: in-call}\n      set: {presence: Away}\n", []string{"line 13:", `"lines"; did you mean line?`}},
+		"unknown key of a value":     {"  teams_to_pbx:\n    - when: {activity: InACall}\n      set: {statu: X}\n", []string{"line 14:", `"statu"; did you mean status?`}},
 		"unknown word": {
 			"  teams_to_pbx:\n    - when: {activity: [InACall, InACalll]}\n      set: {status: X}\n",
 			[]string{"line 13: teams_to_pbx[0].when.activity:", `"InACalll"`, "InAMeeting"},

@@ -201,6 +201,10 @@ func (v *validator) policyProblems(path string, err error) {
 			v.problems = append(v.problems, v.locate(path, err.Error(), ""))
 			continue
 		}
-		v.problems = append(v.problems, Problem{Path: join(path, e.Path), Line: e.Line, Message: e.Text})
+		at := path
+		if e.Path != "" {
+			at = join(path, e.Path)
+		}
+		v.problems = append(v.problems, Problem{Path: at, Line: e.Line, Message: e.Text})
 	}
 }

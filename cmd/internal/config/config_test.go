@@ -183,7 +183,7 @@ func TestRefused(t *testing.T) {
 		{"", "frobnicate: x", "unknown key; known here are listen, public_url"},
 		{"account", "lease: 1m", "accounts[0].lease: 1m is too small; use 5m to 4h"},
 		{"account", "lease: 5h", "too large"},
-		{"account", "budgets: {reads: many}", `budgets.reads: "many" is not a whole number`},
+		{"account", "budgets: {reads: many}", `budgets.reads: "many" is not a whole number; use 30 to 10000`},
 		{"account", "budgets: {writes: 1}", "too small"},
 		{"account", "budgets: {sweep_share: 0.5}", "too large"},
 		{"account", "budgets: {confirm_share: 0}", "too small"},

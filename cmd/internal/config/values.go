@@ -14,7 +14,7 @@ import (
 // set stores a value's text in a field and checks it against the field's limits.
 func (r *report) set(v reflect.Value, f reflect.StructField, text, path string) {
 	if err := parseInto(v, text); err != nil {
-		r.add(path, fmt.Sprintf("%q %v", clip(text), err), "")
+		r.add(path, fmt.Sprintf("%q %v", clip(text), err), numberRemedy(v, f))
 		return
 	}
 	if oneof := strings.Fields(f.Tag.Get("oneof")); len(oneof) > 0 && !slices.Contains(oneof, text) {
@@ -22,6 +22,18 @@ func (r *report) set(v reflect.Value, f reflect.StructField, text, path string) 
 		return
 	}
 	r.limits(v, f, text, path)
+}
+
+// numberRemedy says what to write for a number. The errors of the other types say it themselves.
+func numberRemedy(v reflect.Value, f reflect.StructField) string {
+	low, high := f.Tag.Get("min"), f.Tag.Get("max")
+	switch v.Addr().Interface().(type) {
+	case *int, *float64:
+		if low != "" && high != "" {
+			return fmt.Sprintf("use %s to %s", low, high)
+		}
+	}
+	return ""
 }
 
 func (r *report) limits(v reflect.Value, f reflect.StructField, text, path string) {
