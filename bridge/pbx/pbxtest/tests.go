@@ -122,7 +122,7 @@ func testSnapshot(r *run) {
 	}
 	for _, id := range r.Users {
 		require.True(r, shows(got[id].State, r.Shown(id)), "%q: %+v instead of %+v", id, got[id].State, r.Shown(id))
-		require.Equal(r, r.read(c, id), got[id].State, "a snapshot and a read say the same")
+		require.Equal(r, r.read(c, id), got[id].State, "a snapshot and a read say the same (does somebody else change these users, a running bridge perhaps?)")
 	}
 	require.Equal(r, r.Second, got[r.Users[1]].State.Status, "a status comes with its kind")
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -61,7 +62,7 @@ func TestMonitorCommands(t *testing.T) {
 	t.Run("retry and renew", func(t *testing.T) {
 		require.Contains(t, good(t, monitors("retry", one)...), one+": authorized")
 		require.Contains(t, good(t, monitors("renew", one)...), "nobody has to sign in again")
-		require.Contains(t, bad(t, monitors("retry", "nobody@contoso.example")...), "no account has a monitor")
+		require.Contains(t, bad(t, monitors("retry", "nobody@contoso.example")...), "presence-bridge monitors add nobody@contoso.example")
 	})
 	t.Run("add and remove", func(t *testing.T) {
 		two := s.upn(1)
@@ -73,5 +74,13 @@ func TestMonitorCommands(t *testing.T) {
 		require.Contains(t, good(t, monitors("remove", one)...), "retired")
 		require.Empty(t, s.graph.Subscriptions())
 		require.Equal(t, 2, strings.Count(good(t, monitors("list")...), "retired"))
+	})
+	t.Run("nobody waits for the end of a sign-in", func(t *testing.T) {
+		require.Contains(t, good(t, monitors("add", s.upn(1))...), "unset")
+		cmd := start(t, monitors("authorize", s.upn(1), "--redirect")...)
+		cmd.says(t, "Waiting")
+		require.NoError(t, cmd.cmd.Process.Signal(os.Interrupt))
+		cmd.says(t, "the sign-in stays open until")
+		require.NotContains(t, cmd.err.String(), "context canceled")
 	})
 }

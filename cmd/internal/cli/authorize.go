@@ -101,9 +101,15 @@ func signInBy(cmd *cobra.Command, r *remote, s *signIn, upn string, begin beginS
 		}
 	}
 	if auth.Pending() && !sent {
-		if auth, err = c.AwaitAuthorization(cmd.Context(), auth); err != nil {
+		next, err := c.AwaitAuthorization(cmd.Context(), auth)
+		if cmd.Context().Err() != nil { // somebody pressed Ctrl-C: the sign-in is the bridge's, not this command's
+			return fmt.Errorf("nobody waits any more; the sign-in stays open until %s, and presence-bridge monitors list says what became of it",
+				auth.ExpiresAt.Local().Format(time.DateTime))
+		}
+		if err != nil {
 			return err
 		}
+		auth = next
 	}
 	switch {
 	case r.json:

@@ -136,5 +136,5 @@ func (r *remote) accountOfMonitor(cmd *cobra.Command, upn string) (string, error
 			}
 		}
 	}
-	return "", fmt.Errorf("no account has a monitor %s: add it to accounts[].monitors and restart the bridge", upn)
+	return "", fmt.Errorf("no account has a monitor %s: presence-bridge monitors list shows those that there are, and presence-bridge monitors add %s makes it one", upn, upn)
 }

@@ -43,7 +43,7 @@ func newConformance() *cobra.Command {
 	f.StringVar(&c.tokenFile, "token-file", "", "file with the bearer token")
 	f.StringVar(&c.cfg.CAFile, "ca-file", "", "PEM file with the authorities that sign the certificate of the endpoint")
 	f.StringSliceVar(&c.cfg.Users, "users", nil, "ids of at least three users whose status may be changed (default: the first three that are listed)")
-	f.StringVar(&c.cfg.Control, "control", "", "address below which people are moved for tests, as `sim pbx` does below /sim")
+	f.StringVar(&c.cfg.Control, "control", "", "address below which people are moved for tests, as sim pbx does below /sim")
 	f.BoolVar(&c.cfg.Resumes, "resumes", false, "expect that a broken event stream goes on where it was, without a reset")
 	f.DurationVar(&c.cfg.Timeout, "timeout", 5*time.Second, "longest time for one request")
 	f.DurationVar(&c.cfg.Patience, "patience", 30*time.Second, "longest time to wait for an event")

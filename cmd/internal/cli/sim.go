@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -31,11 +32,13 @@ func newSim() *cobra.Command {
 	var g, p simFlags
 	graph := &cobra.Command{
 		Use: "graph", Args: cobra.NoArgs, Short: "A simulated Microsoft 365 tenant: login, Graph and people",
-		RunE: func(cmd *cobra.Command, _ []string) error { return simGraph(cmd, &g) },
+		PreRunE: func(*cobra.Command, []string) error { return g.check() },
+		RunE:    func(cmd *cobra.Command, _ []string) error { return simGraph(cmd, &g) },
 	}
 	pbx := &cobra.Command{
 		Use: "pbx", Args: cobra.NoArgs, Short: "A simulated PBX: one behind the MiCollab-style endpoint, a 3CX, or a SIP PBX",
-		RunE: func(cmd *cobra.Command, _ []string) error { return simPBX(cmd, &p) },
+		PreRunE: func(*cobra.Command, []string) error { return p.check() },
+		RunE:    func(cmd *cobra.Command, _ []string) error { return simPBX(cmd, &p) },
 	}
 	g.flags(graph, "127.0.0.1:9443")
 	graph.Flags().IntVar(&g.monitors, "monitors", 1, "monitors; they approve their sign-ins themselves")
@@ -55,6 +58,19 @@ func (s *simFlags) flags(cmd *cobra.Command, listen string) {
 	f.Uint64Var(&s.seed, "seed", 1, "what people do and which faults strike follows from it")
 	f.Float64Var(&s.rate, "rate", 0.1, "fraction of the people that begin something each minute")
 	f.BoolVar(&s.hands, "by-hand", false, "people do nothing by themselves: move them through /sim/")
+}
+
+// check names the flag that cannot be.
+func (s *simFlags) check() error {
+	switch {
+	case s.members < 1:
+		return fmt.Errorf("--members %d: at least one", s.members)
+	case s.monitors < 0:
+		return fmt.Errorf("--monitors %d: not negative", s.monitors)
+	case !s.hands && (!(s.rate > 0) || math.IsInf(s.rate, 0)):
+		return fmt.Errorf("--rate %v: a fraction of the people, above 0; --by-hand for people who stand still", s.rate)
+	}
+	return nil
 }
 
 // file writes a file that the configuration refers to.

@@ -110,3 +110,18 @@ func TestSimulatorThatCannotListen(t *testing.T) {
 		require.Contains(t, bad(t, "sim", sim, "--listen", taken, "--dir", t.TempDir()), "--listen "+taken)
 	}
 }
+
+func TestSimulatorsNameTheFlagThatCannotBe(t *testing.T) {
+	for flags, want := range map[string]string{
+		"--members=0":           "--members 0: at least one",
+		"--rate=-1":             "--rate -1",
+		"--rate=NaN":            "--rate NaN",
+		"--rate=0":              "--by-hand",
+		"--faults=many":         "none, some",
+		"--listen=127.0.0.1:-1": "--listen 127.0.0.1:-1",
+	} {
+		require.Contains(t, bad(t, "sim", "pbx", flags), want)
+		require.Contains(t, bad(t, "sim", "graph", flags), want)
+	}
+	require.Contains(t, bad(t, "sim", "graph", "--monitors=-1"), "--monitors -1: not negative")
+}

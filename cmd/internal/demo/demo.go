@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"time"
@@ -66,6 +67,14 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Rate == 0 {
 		c.Rate = 0.25
+	}
+	if !(c.Rate > 0) || math.IsInf(c.Rate, 0) {
+		return c, fmt.Errorf("--rate %v: a fraction of the members, above 0, for example 0.25", c.Rate)
+	}
+	if c.Report != "" { // a demo of hours is not to end with this
+		if _, err := os.Stat(filepath.Dir(c.Report)); err != nil {
+			return c, fmt.Errorf("--report %s: its folder cannot be used: %w", c.Report, err)
+		}
 	}
 	if c.Settle == 0 {
 		c.Settle = 5 * time.Minute

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"math"
 	mrand "math/rand/v2"
 	"net/http"
 	"os"
@@ -94,6 +95,9 @@ func TestBadFlagsAreRefused(t *testing.T) {
 		"--members 0":         {Faults: "none"},
 		"--monitors -1":       {Members: 1, Monitors: -1, Faults: "none"},
 		"none, some or cruel": {Members: 1, Faults: "brutal"},
+		"--rate -1":           {Members: 1, Faults: "none", Rate: -1},
+		"--rate NaN":          {Members: 1, Faults: "none", Rate: math.NaN()},
+		"--report":            {Members: 1, Faults: "none", Report: filepath.Join(t.TempDir(), "nowhere", "r.json")},
 		"--pbx telegraph":     {Members: 1, Faults: "none", PBX: "telegraph"},
 	} {
 		require.ErrorContains(t, Run(t.Context(), cfg), text)

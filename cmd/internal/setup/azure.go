@@ -67,7 +67,7 @@ func Azure(w io.Writer, cfg *config.Config, account *config.Account, format Form
 	switch format {
 	case FormatCLI, FormatPowerShell, FormatList:
 	default:
-		return fmt.Errorf("format %q is not known; use cli, powershell or list", format)
+		return fmt.Errorf("--format %s: use cli, powershell or list", format)
 	}
 	p, err := newPlan(cfg, account)
 	if err != nil {
