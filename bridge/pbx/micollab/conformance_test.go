@@ -1,7 +1,6 @@
 package micollab_test
 
 import (
-	"sync"
 	"testing"
 	"time"
 
@@ -30,11 +29,9 @@ func TestConformanceCountingTheLine(t *testing.T) {
 
 // world makes a simulated PBX a world of the suite.
 type world struct {
-	t   testing.TB
-	sim *pbxsim.Sim
-
-	mu    sync.Mutex
-	token string
+	t     testing.TB
+	sim   *pbxsim.Sim
+	token *pbxtest.Secret
 }
 
 func newWorld(t testing.TB, cfg pbxsim.Config) *pbxtest.World {
@@ -42,27 +39,18 @@ func newWorld(t testing.TB, cfg pbxsim.Config) *pbxtest.World {
 	sim, err := pbxsim.Start(cfg)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = sim.Close() })
-	w := &world{t: t, sim: sim, token: sim.Token()}
+	w := &world{t: t, sim: sim, token: pbxtest.NewSecret(sim.Token())}
 	out := &pbxtest.World{
 		Connect:     func(testing.TB) pbx.Connector { return w.connect(time.Minute) },
 		ConnectWary: func(testing.TB) pbx.Connector { return w.connect(300 * time.Millisecond) },
 		First:       presence.Status{Name: "In a call", Kind: presence.KindBusy},
 		Second:      presence.Status{Name: "Do not disturb", Kind: presence.KindDND},
-		Pick:        sim.Pick, Line: w.line, Shown: w.shown,
+		Pick:        sim.Pick, Line: pbxtest.Line(sim), Shown: w.shown,
 		WriteAs:  func(user, status string) error { return sim.WriteAs("calendar", user, status) },
-		CutWatch: sim.CutStreams, StallWatch: sim.StallStreams, Revoke: w.revoke,
+		CutWatch: sim.CutStreams, StallWatch: sim.StallStreams, Revoke: w.token.Revoke(sim.RotateToken),
 		Restart: func(lose bool) error {
 			return sim.Restart(t.Context(), pbxsim.RestartOptions{LoseState: lose, Down: 30 * time.Millisecond})
 		},
-		Slow:        func(d time.Duration) { w.faults(pbxsim.Faults{Slow: rate(d > 0), SlowBy: d}) },
-		Break:       func(on bool) { w.faults(pbxsim.Faults{Errors: rate(on)}) },
-		Throttle:    func(d time.Duration) { w.faults(pbxsim.Faults{Throttled: rate(d > 0), RetryAfter: d}) },
-		FailApplied: func(on bool) { w.faults(pbxsim.Faults{AppliedButFailed: rate(on)}) },
-		Repeat:      func(on bool) { w.faults(pbxsim.Faults{Doubled: rate(on)}) },
-		Shuffle: func(on bool) {
-			w.faults(pbxsim.Faults{Late: rate(on) / 2, LateBy: 100 * time.Millisecond, Reordered: rate(on) / 2})
-		},
-		Lose: func(on bool) { w.faults(pbxsim.Faults{Dropped: rate(on)}) },
 		Cruel: func(on bool) {
 			f := pbxsim.NoFaults()
 			if on {
@@ -77,33 +65,27 @@ func newWorld(t testing.TB, cfg pbxsim.Config) *pbxtest.World {
 		},
 		Leave: sim.RemoveUser,
 	}
+	out.SetFaults(func(f pbxtest.Faults) {
+		w.faults(pbxsim.Faults{
+			Late: f.Late, LateBy: f.LateBy, Doubled: f.Doubled, Reordered: f.Reordered, Dropped: f.Dropped, Slow: f.Slow, SlowBy: f.SlowBy,
+			Errors: f.Errors, Throttled: f.Throttled, RetryAfter: f.RetryAfter, AppliedButFailed: f.AppliedButFailed,
+		})
+	})
 	for _, u := range sim.Users() {
 		out.Users = append(out.Users, u.ID)
 	}
 	return out
 }
 
-func rate(on bool) float64 {
-	if on {
-		return 1
-	}
-	return 0
-}
-
 func (w *world) faults(f pbxsim.Faults) { require.NoError(w.t, w.sim.SetFaults(f)) }
 
 func (w *world) connect(silence time.Duration) pbx.Connector {
 	cfg := micollab.Config{
-		Account: "contoso", Name: "main", URL: w.sim.URL(), Timeout: 3 * time.Second, Silence: silence,
+		Account: "contoso", Name: "main", URL: w.sim.URL(), Timeout: 3 * time.Second, Silence: silence, Token: w.token.Read,
 		BackoffMin: 5 * time.Millisecond, BackoffMax: 100 * time.Millisecond, Debounce: 100 * time.Millisecond,
-		Token: func() (string, error) {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			return w.token, nil
-		},
 	}
 	if pem := w.sim.CAPEM(); pem != nil {
-		cfg.CAFile = writeFile(w.t, "ca.pem", pem)
+		cfg.CAFile = pbxtest.File(w.t, "ca.pem", pem)
 	}
 	c, err := micollab.New(cfg)
 	require.NoError(w.t, err)
@@ -114,31 +96,5 @@ func (w *world) connect(silence time.Duration) pbx.Connector {
 func (w *world) shown(user string) pbx.State {
 	p, err := w.sim.Presence(user)
 	require.NoError(w.t, err)
-	return pbx.State{Line: presence.Line(p.Line), Status: presence.Status{Name: p.Status}, Message: p.Message}
-}
-
-// revoke gives the PBX another token; restoring gives the connector's file the same.
-func (w *world) revoke() (restore func()) {
-	w.sim.RotateToken("another-token")
-	return func() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.token = "another-token"
-	}
-}
-
-func (w *world) line(user string, to presence.Line) error {
-	if err := w.sim.GoOffline(user); err != nil || to == presence.LineOffline {
-		return err
-	}
-	if err := w.sim.GoOnline(user); err != nil || to == presence.LineIdle {
-		return err
-	}
-	if to == presence.LineRinging {
-		return w.sim.Ring(user)
-	}
-	if err := w.sim.StartCall(user); err != nil || to == presence.LineInCall {
-		return err
-	}
-	return w.sim.Hold(user)
+	return pbxtest.State(p.Line, p.Status, p.Message)
 }

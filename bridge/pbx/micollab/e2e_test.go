@@ -2,8 +2,6 @@ package micollab_test
 
 import (
 	"context"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -68,11 +66,4 @@ func TestOneWayThere(t *testing.T) {
 	require.NoError(t, c.Verify(ctx))
 	cancel()
 	require.ErrorIs(t, <-done, context.Canceled)
-}
-
-func writeFile(t testing.TB, name string, content []byte) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), name)
-	require.NoError(t, os.WriteFile(path, content, 0o600))
-	return path
 }

@@ -28,7 +28,7 @@ func target(spoil func(pbx.Connector) pbx.Connector) Target {
 			Pick: sim.Pick, CutWatch: sim.CutStreams, Restart: func(lose bool) error {
 				return sim.Restart(context.Background(), pbxsim.RestartOptions{LoseState: lose})
 			},
-			Line:        func(u string, l presence.Line) error { return line(sim, u, l) },
+			Line:        Line(sim),
 			FailApplied: func(on bool) { failApplied(t, sim, on) },
 			Connect: func(t testing.TB) pbx.Connector {
 				c, err := micollab.New(micollab.Config{
@@ -42,7 +42,7 @@ func target(spoil func(pbx.Connector) pbx.Connector) Target {
 			Shown: func(u string) pbx.State {
 				p, err := sim.Presence(u)
 				require.NoError(t, err)
-				return pbx.State{Line: presence.Line(p.Line), Status: presence.Status{Name: p.Status}, Message: p.Message}
+				return State(p.Line, p.Status, p.Message)
 			},
 		}
 		for _, u := range sim.Users() {
@@ -58,22 +58,6 @@ func failApplied(t testing.TB, sim *pbxsim.Sim, on bool) {
 		f.AppliedButFailed = 1
 	}
 	require.NoError(t, sim.SetFaults(f))
-}
-
-func line(sim *pbxsim.Sim, user string, to presence.Line) error {
-	if err := sim.GoOffline(user); err != nil || to == presence.LineOffline {
-		return err
-	}
-	if err := sim.GoOnline(user); err != nil || to == presence.LineIdle {
-		return err
-	}
-	if to == presence.LineRinging {
-		return sim.Ring(user)
-	}
-	if err := sim.StartCall(user); err != nil || to == presence.LineInCall {
-		return err
-	}
-	return sim.Hold(user)
 }
 
 // spoiled is a connector with one thing wrong.

@@ -33,10 +33,11 @@ type site struct {
 	proxy  *kamailio.Proxy
 	users  string // the users file
 
-	mu       sync.Mutex
-	password string
-	order    []string
-	people   map[string]*desk
+	password *pbxtest.Secret
+
+	mu     sync.Mutex // guards the rest
+	order  []string
+	people map[string]*desk
 }
 
 // desk is somebody at their phone.
@@ -48,7 +49,7 @@ type desk struct {
 }
 
 func newSite(t testing.TB, o kamailio.Options) *site {
-	s := &site{t: t, server: kamailio.Start(t, o), password: kamailio.Password, people: map[string]*desk{}}
+	s := &site{t: t, server: kamailio.Start(t, o), password: pbxtest.NewSecret(kamailio.Password), people: map[string]*desk{}}
 	s.proxy = s.server.Proxy(t)
 	s.users = filepath.Join(t.TempDir(), "users.csv")
 	for i := range 4 {
@@ -178,12 +179,8 @@ func (s *site) connect(change func(*sip.Config)) pbx.Connector {
 	cfg := sip.Config{
 		Account: "contoso", Name: "main", URL: fmt.Sprintf("sip:127.0.0.1:%d;transport=tcp", s.proxy.Port), Domain: kamailio.Domain,
 		Username: kamailio.Username, UsersFile: s.users,
-		Password: func() (string, error) {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			return s.password, nil
-		},
-		Timeout: 3 * time.Second, Ping: time.Minute, BackoffMin: 5 * time.Millisecond, BackoffMax: 200 * time.Millisecond,
+		Password: s.password.Read,
+		Timeout:  3 * time.Second, Ping: time.Minute, BackoffMin: 5 * time.Millisecond, BackoffMax: 200 * time.Millisecond,
 		Debounce: 100 * time.Millisecond, UsersInterval: 100 * time.Millisecond,
 	}
 	if change != nil {
@@ -203,7 +200,7 @@ func (s *site) world() *pbxtest.World {
 		},
 		First: presence.Status{Name: "meeting", Kind: presence.KindBusy}, Second: presence.Status{Name: "busy", Kind: presence.KindDND},
 		Pick: s.pick, Line: s.line, Shown: s.shown, Published: s.published, CutWatch: s.proxy.Cut, StallWatch: s.proxy.Hold,
-		Restart: s.restart, Revoke: s.revoke, Expire: s.expire, Leave: s.leave, Pending: s.proxy.Pending,
+		Restart: s.restart, Revoke: s.password.Revoke(s.setPassword), Expire: s.expire, Leave: s.leave, Pending: s.proxy.Pending,
 		Slow:     func(d time.Duration) { s.proxy.Hold(d > 0) },
 		Break:    func(on bool) { s.mode(on, "500") },
 		Throttle: func(d time.Duration) { s.server.Set("wait", fmt.Sprint(int(d.Seconds()))); s.mode(d > 0, "503") },
@@ -275,14 +272,9 @@ func (s *site) restart(loseState bool) error {
 	return nil
 }
 
-func (s *site) revoke() (restore func()) {
-	s.server.Set("password", "another one")
+func (s *site) setPassword(to string) {
+	s.server.Set("password", to)
 	s.proxy.Cut()
-	return func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.password = "another one"
-	}
 }
 
 // expire makes all nonces invalid: those of another realm are.

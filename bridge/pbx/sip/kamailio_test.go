@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"presencebridge/bridge/pbx"
+	"presencebridge/bridge/pbx/pbxtest"
 	"presencebridge/bridge/pbx/sip"
 	"presencebridge/bridge/pbx/sip/kamailio"
 	"presencebridge/bridge/presence"
@@ -315,7 +316,7 @@ func (s *site) gone(w *watcher, user string) {
 }
 
 func newSiteWithoutDialogs(t testing.TB) *site {
-	s := &site{t: t, server: kamailio.Start(t, kamailio.Options{NoDialog: true}), password: kamailio.Password, people: map[string]*desk{}}
+	s := &site{t: t, server: kamailio.Start(t, kamailio.Options{NoDialog: true}), password: pbxtest.NewSecret(kamailio.Password), people: map[string]*desk{}}
 	s.proxy = s.server.Proxy(t)
 	s.users = t.TempDir() + "/users.csv"
 	for i := range 4 {

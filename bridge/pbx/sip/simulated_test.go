@@ -3,7 +3,6 @@ package sip_test
 import (
 	"os"
 	"path/filepath"
-	"sync"
 	"testing"
 	"time"
 
@@ -38,20 +37,18 @@ type variant struct {
 
 // simulated makes a simulated PBX a world of the suite.
 type simulated struct {
-	t     testing.TB
-	v     variant
-	sim   *sipsim.Sim
-	users string
-
-	mu       sync.Mutex
-	password string
+	t        testing.TB
+	v        variant
+	sim      *sipsim.Sim
+	users    string
+	password *pbxtest.Secret
 }
 
 func newSimulated(t testing.TB, v variant) *simulated {
 	sim, err := sipsim.Start(sipsim.Config{Users: 4, Partial: v.partial})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = sim.Close() })
-	s := &simulated{t: t, v: v, sim: sim, password: sim.Password(), users: filepath.Join(t.TempDir(), "users.csv")}
+	s := &simulated{t: t, v: v, sim: sim, password: pbxtest.NewSecret(sim.Password()), users: filepath.Join(t.TempDir(), "users.csv")}
 	require.NoError(t, s.writeUsers())
 	return s
 }
@@ -66,12 +63,8 @@ func (s *simulated) writeUsers() error {
 func (s *simulated) connect(change func(*sip.Config)) pbx.Connector {
 	cfg := sip.Config{
 		Account: "contoso", Name: "main", URL: s.sim.URL(), Domain: s.sim.Domain(), Username: s.sim.Username(),
-		Password: func() (string, error) {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			return s.password, nil
-		},
-		Timeout: 2 * time.Second, Ping: 300 * time.Millisecond, BackoffMin: 5 * time.Millisecond, BackoffMax: 200 * time.Millisecond,
+		Password: s.password.Read,
+		Timeout:  2 * time.Second, Ping: 300 * time.Millisecond, BackoffMin: 5 * time.Millisecond, BackoffMax: 200 * time.Millisecond,
 		Debounce: 100 * time.Millisecond, UsersInterval: 100 * time.Millisecond,
 	}
 	if s.v.transport == "udp" {
@@ -92,24 +85,11 @@ func (s *simulated) connect(change func(*sip.Config)) pbx.Connector {
 
 func (s *simulated) world() *pbxtest.World {
 	faults := func(f sipsim.Faults) { require.NoError(s.t, s.sim.SetFaults(f)) }
-	rate := func(on bool, r float64) float64 {
-		if on {
-			return r
-		}
-		return 0
-	}
 	w := &pbxtest.World{
 		Connect: func(testing.TB) pbx.Connector { return s.connect(nil) },
 		First:   presence.Status{Name: "meeting", Kind: presence.KindBusy}, Second: presence.Status{Name: "busy", Kind: presence.KindDND},
-		Pick: s.sim.Pick, Line: s.line, Shown: s.shown, Published: s.published,
+		Pick: s.sim.Pick, Line: pbxtest.Line(s.sim), Shown: s.shown, Published: s.published,
 		Restart: func(lose bool) error { return s.sim.Restart(s.t.Context(), sipsim.RestartOptions{LoseState: lose}) },
-		Break:   func(on bool) { faults(sipsim.Faults{Errors: rate(on, 1)}) },
-		Throttle: func(d time.Duration) {
-			faults(sipsim.Faults{Throttled: rate(d > 0, 1), RetryAfter: d})
-		},
-		FailApplied: func(on bool) { faults(sipsim.Faults{AppliedButFailed: rate(on, 1)}) },
-		Repeat:      func(on bool) { faults(sipsim.Faults{Doubled: rate(on, 1)}) },
-		Shuffle:     func(on bool) { faults(sipsim.Faults{Late: rate(on, 0.5), LateBy: 50 * time.Millisecond}) },
 		Cruel: func(on bool) {
 			f, err := sipsim.FaultPreset("cruel")
 			require.NoError(s.t, err)
@@ -121,8 +101,15 @@ func (s *simulated) world() *pbxtest.World {
 		},
 		Expire: s.sim.ExpireNonces,
 	}
+	w.SetFaults(func(f pbxtest.Faults) {
+		faults(sipsim.Faults{
+			Late: f.Late, LateBy: f.LateBy, Doubled: f.Doubled, Errors: f.Errors, Throttled: f.Throttled, RetryAfter: f.RetryAfter,
+			AppliedButFailed: f.AppliedButFailed,
+		})
+	})
+	w.Slow, w.Lose = nil, nil
 	if s.v.transport != "udp" {
-		w.CutWatch, w.Revoke = s.sim.CutConnections, s.revoke
+		w.CutWatch, w.Revoke = s.sim.CutConnections, s.password.Revoke(s.sim.SetPassword)
 	}
 	if !s.v.list {
 		w.Join, w.Leave = s.join, s.leave
@@ -139,38 +126,13 @@ func (s *simulated) shown(user string) pbx.State {
 	if p.Line == "offline" && p.Status == "available" {
 		p.Status = "" // closed, and nothing chosen
 	}
-	return pbx.State{Line: presence.Line(p.Line), Status: presence.Status{Name: p.Status}, Message: p.Message}
+	return pbxtest.State(p.Line, p.Status, p.Message)
 }
 
 func (s *simulated) published(user string) pbx.State {
 	status, message, err := s.sim.Published(user)
 	require.NoError(s.t, err)
-	return pbx.State{Status: presence.Status{Name: status}, Message: message}
-}
-
-func (s *simulated) line(user string, to presence.Line) error {
-	if err := s.sim.GoOffline(user); err != nil || to == presence.LineOffline {
-		return err
-	}
-	if err := s.sim.GoOnline(user); err != nil || to == presence.LineIdle {
-		return err
-	}
-	if to == presence.LineRinging {
-		return s.sim.Ring(user)
-	}
-	if err := s.sim.StartCall(user); err != nil || to == presence.LineInCall {
-		return err
-	}
-	return s.sim.Hold(user)
-}
-
-func (s *simulated) revoke() (restore func()) {
-	s.sim.SetPassword("another one")
-	return func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.password = "another one"
-	}
+	return pbxtest.State("", status, message)
 }
 
 func (s *simulated) join() (string, error) {

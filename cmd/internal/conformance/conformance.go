@@ -298,7 +298,7 @@ func (s *site) shown(t testing.TB, id string) pbx.State {
 	if err != nil {
 		return pbx.State{Status: presence.Status{Name: "?"}, Message: err.Error()}
 	}
-	return pbx.State{Line: presence.Line(st.Line), Status: presence.Status{Name: st.Status}, Message: st.Message}
+	return pbxtest.State(st.Line, st.Status, st.Message)
 }
 
 func (s *site) connect(t testing.TB, silence time.Duration) pbx.Connector {
