@@ -10,12 +10,12 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"presencebridge/bridge/pbx"
+	"presencebridge/bridge/pbx/link"
 )
 
 var (
@@ -143,7 +143,7 @@ func drain(res *http.Response) {
 
 // refusal types an answer that is no 200.
 func (c *Client) refusal(rq request, res *http.Response) *pbx.Error {
-	err := c.typed(rq.op, &statusError{res.StatusCode, errorCode(res.Body)}, retryAfter(res.Header.Get("Retry-After"), time.Now()))
+	err := c.typed(rq.op, &statusError{res.StatusCode, errorCode(res.Body)}, link.RetryAfter(res.Header.Get("Retry-After"), time.Now()))
 	switch s := res.StatusCode; {
 	case s == http.StatusUnauthorized, s == http.StatusForbidden:
 		err.Kind = pbx.Unauthorised
@@ -174,19 +174,6 @@ func errorCode(body io.Reader) string {
 		return ""
 	}
 	return e.Error
-}
-
-// retryAfter reads RFC 9110 section 10.2.3: seconds or a date. Nonsense is 0, more than an hour is an
-// hour.
-func retryAfter(v string, now time.Time) time.Duration {
-	v = strings.TrimSpace(v)
-	var d time.Duration
-	if secs, err := strconv.ParseUint(v, 10, 64); err == nil {
-		d = time.Duration(min(secs, 3600)) * time.Second
-	} else if at, err := http.ParseTime(v); err == nil {
-		d = at.Sub(now)
-	}
-	return min(max(d, 0), time.Hour)
 }
 
 // tokenCache holds the token between two 401.

@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -199,16 +198,6 @@ func TestKindsOfRefusals(t *testing.T) {
 		p := explain(fmt.Errorf("wrapped: %w", err))
 		require.Regexp(t, "^[a-z_]+$", p.Code)
 		require.True(t, !p.Person || p.Remedy != "", p.Code)
-	}
-}
-
-func TestRetryAfter(t *testing.T) {
-	now := time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
-	for v, want := range map[string]time.Duration{
-		"": 0, "7": 7 * time.Second, " 7 ": 7 * time.Second, "-7": 0, "soon": 0, "99999999": time.Hour,
-		"Wed, 25 Nov 2026 12:00:30 GMT": 30 * time.Second, "Wed, 25 Nov 2026 11:00:00 GMT": 0, "Thu, 26 Nov 2026 12:00:00 GMT": time.Hour,
-	} {
-		require.Equal(t, want, retryAfter(v, now), v)
 	}
 }
 

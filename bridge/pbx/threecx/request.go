@@ -8,11 +8,10 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strconv"
-	"strings"
 	"time"
 
 	"presencebridge/bridge/pbx"
+	"presencebridge/bridge/pbx/link"
 )
 
 // The most that is read of an answer.
@@ -142,7 +141,7 @@ func bad(op string, err error) error {
 // refusal types an answer that is no success. What the PBX wrote about it is a stranger's text, and goes nowhere.
 func (c *Client) refusal(rq request, res *http.Response) error {
 	se := &statusError{status: res.StatusCode, area: rq.area, licensed: c.tokens.licensed()}
-	err := &pbx.Error{Op: rq.op, Err: se, RetryAfter: retryAfter(res.Header.Get("Retry-After"), time.Now())}
+	err := &pbx.Error{Op: rq.op, Err: se, RetryAfter: link.RetryAfter(res.Header.Get("Retry-After"), time.Now())}
 	switch s := res.StatusCode; {
 	case rq.area == areaToken && s == http.StatusBadRequest, s == http.StatusUnauthorized:
 		err.Kind = pbx.Unauthorised
@@ -163,16 +162,4 @@ func (c *Client) refusal(rq request, res *http.Response) error {
 		err.Remedy = p.Remedy
 	}
 	return err
-}
-
-// retryAfter reads RFC 9110 section 10.2.3: seconds or a date. Nonsense is 0, more than an hour is an hour.
-func retryAfter(v string, now time.Time) time.Duration {
-	v = strings.TrimSpace(v)
-	var d time.Duration
-	if secs, err := strconv.ParseUint(v, 10, 64); err == nil {
-		d = time.Duration(min(secs, 3600)) * time.Second
-	} else if at, err := http.ParseTime(v); err == nil {
-		d = at.Sub(now)
-	}
-	return min(max(d, 0), time.Hour)
 }
