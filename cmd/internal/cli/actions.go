@@ -57,11 +57,7 @@ func monitorsAdd(cmd *cobra.Command, r *remote, own *signIn, upn string) error {
 	if err != nil {
 		return err
 	}
-	c, err := r.client()
-	if err != nil {
-		return err
-	}
-	accounts, err := r.accounts(cmd, c)
+	c, accounts, err := r.reach(cmd)
 	if err != nil {
 		return err
 	}

@@ -86,11 +86,7 @@ func (r *remote) whoIsWho(cmd *cobra.Command) ([]whoIsWho, error) {
 }
 
 func (r *remote) askBridge(cmd *cobra.Command) ([]whoIsWho, error) {
-	c, err := r.client()
-	if err != nil {
-		return nil, err
-	}
-	accounts, err := r.accounts(cmd, c)
+	c, accounts, err := r.reach(cmd)
 	if err != nil {
 		return nil, err
 	}

@@ -148,11 +148,7 @@ func reseal(cmd *cobra.Command, r *remote, cfg *config.Config) (api.Resealed, er
 }
 
 func keysRotateCertificate(cmd *cobra.Command, r *remote) error {
-	c, err := r.client()
-	if err != nil {
-		return err
-	}
-	accounts, err := r.accounts(cmd, c)
+	c, accounts, err := r.reach(cmd)
 	if err != nil {
 		return err
 	}

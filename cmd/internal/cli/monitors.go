@@ -28,11 +28,7 @@ func newMonitors() *cobra.Command {
 }
 
 func monitorsList(cmd *cobra.Command, r *remote) error {
-	c, err := r.client()
-	if err != nil {
-		return err
-	}
-	accounts, err := r.accounts(cmd, c)
+	c, accounts, err := r.reach(cmd)
 	if err != nil {
 		return err
 	}
@@ -117,11 +113,7 @@ func showCredentials(cmd *cobra.Command, c *client.Client, shown []string) error
 
 // accountOfMonitor is the account asked for, or the one that has the monitor.
 func (r *remote) accountOfMonitor(cmd *cobra.Command, upn string) (string, error) {
-	c, err := r.client()
-	if err != nil {
-		return "", err
-	}
-	accounts, err := r.accounts(cmd, c)
+	c, accounts, err := r.reach(cmd)
 	if err != nil || r.account != "" {
 		return r.account, err
 	}

@@ -50,11 +50,7 @@ func policyReplay(cmd *cobra.Command, r *remote, file, sinceText string) error {
 	if err != nil {
 		return err
 	}
-	c, err := r.client()
-	if err != nil {
-		return err
-	}
-	accounts, err := r.accounts(cmd, c)
+	c, accounts, err := r.reach(cmd)
 	if err != nil {
 		return err
 	}

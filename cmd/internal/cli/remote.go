@@ -80,6 +80,15 @@ func (r *remote) accounts(cmd *cobra.Command, c *client.Client) ([]string, error
 	}
 }
 
+// reach makes the client, and says which accounts are asked for.
+func (r *remote) reach(cmd *cobra.Command) (c *client.Client, accounts []string, err error) {
+	if c, err = r.client(); err != nil {
+		return nil, nil, err
+	}
+	accounts, err = r.accounts(cmd, c)
+	return c, accounts, err
+}
+
 // member finds a member in the account asked for, or in whichever has one.
 func (r *remote) member(cmd *cobra.Command, c *client.Client, key string) (account string, m api.Member, err error) {
 	accounts, err := r.accounts(cmd, c)
@@ -145,11 +154,7 @@ func newUsers() *cobra.Command {
 }
 
 func usersList(cmd *cobra.Command, r *remote, text string) error {
-	c, err := r.client()
-	if err != nil {
-		return err
-	}
-	accounts, err := r.accounts(cmd, c)
+	c, accounts, err := r.reach(cmd)
 	if err != nil {
 		return err
 	}
