@@ -133,6 +133,7 @@ func (mo *monitor) clearAway(ctx context.Context, id string) {
 	}
 }
 
+// clearUnanswered deletes the subscriptions of this bridge's whose answer never came.
 func (mo *monitor) clearUnanswered(ctx context.Context) error {
 	subs, err := mo.delegated.ListSubscriptions(ctx)
 	if err != nil {

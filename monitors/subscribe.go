@@ -290,19 +290,7 @@ func (mo *monitor) dropAll(ctx context.Context) error {
 	if !asked {
 		return nil
 	}
-	subs, err := mo.delegated.ListSubscriptions(ctx)
-	if err != nil {
-		return fmt.Errorf("list subscriptions: %w", err)
-	}
-	for _, s := range subs {
-		if s.NotificationURL != mo.m.notificationURL() {
-			continue
-		}
-		if err := mo.deleteSubscription(ctx, s.ID); err != nil {
-			return err
-		}
-	}
-	return nil
+	return mo.clearUnanswered(ctx)
 }
 
 // retire ends what a monitor that is no longer configured left behind: its subscription is deleted if
