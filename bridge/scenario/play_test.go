@@ -78,7 +78,9 @@ func (w *world) play() {
 		if st.At > 0 {
 			sleepUntil(st.At)
 		}
-		time.Sleep(st.After)
+		if time.Sleep(st.After); st.At > 0 || st.After > 0 {
+			synctest.Wait() // what is due by now comes first, and not by chance
+		}
 		w.note("%s:%d: %s", w.s.File, st.Line, st.Text)
 		if err := w.step(&st); err != nil {
 			w.fail(&st, err)
