@@ -152,7 +152,7 @@ func TestProfiles(t *testing.T) {
 // told reads frames until one that a test waits for.
 func told(t *testing.T, ws *websocket.Conn, n int) []map[string]any {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var out []map[string]any
 	for range n {
