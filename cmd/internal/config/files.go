@@ -97,10 +97,17 @@ func (v *validator) secretFile(path, file string) {
 	if file == "" {
 		return
 	}
-	if text := v.read(path, file); text == nil {
+	content := v.read(path, file)
+	text := bytes.TrimSpace(content)
+	whole := strings.HasSuffix(path, "certificate_file") || strings.HasSuffix(path, "credentials_file") // a PEM file has lines
+	switch {
+	case content == nil: // which has been said
 		return
-	} else if len(bytes.TrimSpace(text)) == 0 {
+	case len(text) == 0:
 		v.add(path, fmt.Sprintf("%s is empty", file), "write the secret into it")
+		return
+	case !whole && bytes.ContainsAny(text, "\r\n"):
+		v.add(path, fmt.Sprintf("%s has several lines", file), "leave only the one with the secret")
 		return
 	}
 	if info, err := os.Stat(file); err == nil && info.Mode().Perm()&0o004 != 0 {

@@ -104,6 +104,18 @@ func TestARoleLooksOnlyAtItsOwnFiles(t *testing.T) {
 	require.ErrorContains(t, err, "master_key_file: "+dir+"/none does not exist; with nats.url no replica makes a key for itself: copy the one")
 }
 
+func TestASecretIsOneLine(t *testing.T) {
+	dir := t.TempDir()
+	writeFile(t, dir, "secret", "hunter2\n", 0o600)
+	writeFile(t, dir, "token", "hunter2\nhunter3\n", 0o600)
+	_, err := Parse(filepath.Join(dir, "config.yaml"), []byte("data_dir: .\n"+minimal), Options{Files: true})
+	require.ErrorContains(t, err, "accounts[0].pbx[0].token_file: "+dir+"/token has several lines; leave only the one with the secret")
+	require.NotContains(t, err.Error(), "hunter")
+	writeFile(t, dir, "token", "\nhunter2\r\n\n", 0o600)
+	_, err = Parse(filepath.Join(dir, "config.yaml"), []byte("data_dir: .\n"+minimal), Options{Files: true})
+	require.NoError(t, err)
+}
+
 func TestReadSecret(t *testing.T) {
 	dir := t.TempDir()
 	got, err := ReadSecret(writeFile(t, dir, "a", "  hunter2\r\n", 0o600))
@@ -111,6 +123,9 @@ func TestReadSecret(t *testing.T) {
 	require.Equal(t, "hunter2", got)
 	_, err = ReadSecret(writeFile(t, dir, "b", " \n", 0o600))
 	require.ErrorContains(t, err, "the file is empty")
+	_, err = ReadSecret(writeFile(t, dir, "c", "hunter2\nhunter3\n", 0o600))
+	require.ErrorContains(t, err, "several lines")
+	require.NotContains(t, err.Error(), "hunter")
 	_, err = ReadSecret(filepath.Join(dir, "none"))
 	require.ErrorIs(t, err, os.ErrNotExist)
 }

@@ -142,5 +142,8 @@ func ReadSecret(file string) (string, error) {
 	if secret == "" {
 		return "", fmt.Errorf("read secret: %w", &os.PathError{Op: "read", Path: file, Err: errors.New("the file is empty")})
 	}
+	if strings.ContainsAny(secret, "\r\n") { // no secret of ours has any; an HTTP header would be refused with a riddle
+		return "", fmt.Errorf("read secret: %w", &os.PathError{Op: "read", Path: file, Err: errors.New("the file has several lines; leave only the one with the secret")})
+	}
 	return secret, nil
 }
