@@ -368,11 +368,9 @@ func TestServe(t *testing.T) {
 		waiting <- resp.StatusCode
 	}()
 	require.Eventually(t, func() bool { return k.backend.waits.Load() == 1 }, time.Minute, time.Millisecond)
-	start := time.Now()
 	cancel()
-	require.NoError(t, <-done)
+	require.NoError(t, <-done, "it did not have to be cut")
 	require.Equal(t, http.StatusOK, <-waiting)
-	require.Less(t, time.Since(start), shutdownGrace)
 	client.CloseIdleConnections()
 
 	require.ErrorContains(t, newKit(t, nil).Serve(t.Context(), ln), "console: serve", "a closed listener")
