@@ -97,7 +97,7 @@ func testMonitors(t *testing.T, file string, s *site) {
 	require.Regexp(t, `ACCOUNT +MONITOR +STATE`, text)
 	require.Regexp(t, `contoso +`+s.monitor()+` +unset`, text)
 	require.Contains(t, text, "presence1@fabrikam.example")
-	require.Contains(t, bad(t, "monitors", "authorize", "nobody@contoso.example", "--config", file), "accounts[].monitors")
+	require.Contains(t, bad(t, "monitors", "authorize", "nobody@contoso.example", "--config", file), "monitors add nobody@contoso.example")
 	require.Contains(t, bad(t, "monitors", "authorize", "nobody@contoso.example", "--account", "contoso", "--config", file), "accounts[contoso].monitors")
 
 	for _, c := range []struct {
