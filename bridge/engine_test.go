@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -362,6 +363,26 @@ func TestTwoMembersSwapEndpoints(t *testing.T) {
 			b.person("m1", "DoNotDisturb")
 			b.wait(10 * time.Second)
 			require.Equal(t, "Do not disturb", b.status("0"))
+		})
+	}
+}
+
+// What a listing showed of a phone may be what was written there for the one who let it go: it is no choice of whoever gets it.
+func TestEndpointsThatGoBackAndForthAreReadAnew(t *testing.T) {
+	for _, s := range []sort{trustedPBX, plainPBX} {
+		inBench(t, s, func(t *testing.T, b *bench) {
+			b.start(2)
+			b.person("m0", "Busy/InACall")
+			b.wait(10 * time.Second)
+			ms := members(2)
+			for range 9 {
+				ms[0].Endpoints, ms[1].Endpoints = ms[1].Endpoints, ms[0].Endpoints
+				b.engine.SetMembers(t.Context(), slices.Clone(ms))
+				b.wait(40 * time.Second)
+			}
+			b.wait(time.Minute)
+			require.Equal(t, "Available", b.status("0"))
+			require.Equal(t, "In a call", b.status("1"))
 		})
 	}
 }

@@ -141,6 +141,7 @@ func (e *Engine) introduction(member string) []envelope {
 // so it must not wait for another one.
 func (e *Engine) endpointsReleased(member string, was, next *Record) {
 	var moves []string
+	var moved []presence.EndpointID
 	e.mu.Lock()
 	for i := range was.Endpoints {
 		id := was.Endpoints[i].ID
@@ -150,10 +151,15 @@ func (e *Engine) endpointsReleased(member string, was, next *Record) {
 		delete(e.owners, id)
 		if to, ok := e.moving[id]; ok {
 			delete(e.moving, id)
-			moves = append(moves, to)
+			moves, moved = append(moves, to), append(moved, id)
 		}
 	}
 	e.mu.Unlock()
+	for _, id := range moved {
+		if f := e.feeds[id.PBX]; f != nil {
+			f.readAnew(id.User)
+		}
+	}
 	for _, to := range moves {
 		e.request(func(ctx context.Context) {
 			if !e.tell(ctx) {
