@@ -1,9 +1,12 @@
 package bridge
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -45,12 +48,14 @@ func TestManyMembersUnderAnyPolicy(t *testing.T) {
 				}
 				deeds := rapid.SliceOfN(rapid.Custom(drawDeed), 1, 60).Draw(rt, "deeds")
 				var wrong []string
+				var told trail
 				inBench(t, s, func(_ *testing.T, b *bench) {
-					c := &company{b: b, policy: p, people: make([]employee, crowd)}
+					b.cfg.Feed = &told
+					c := &company{b: b, policy: p, people: make([]employee, crowd), told: &told}
 					wrong = c.live(deeds)
 				})
 				if len(wrong) > 0 {
-					rt.Fatalf("%s\n%v", yaml, wrong)
+					rt.Fatalf("%s\n%s\n%s", yaml, strings.Join(wrong, "\n"), told.of(wrong))
 				}
 			})
 		})
@@ -104,6 +109,75 @@ type company struct {
 	policy  *policy.Policy
 	people  []employee
 	members []Member
+	told    *trail
+}
+
+// trail is what happened to every member, in order: what people did, and what the engine decided.
+type trail struct {
+	mu    sync.Mutex
+	lines map[string][]string
+}
+
+func (l *trail) Observed(string, string, []byte) {}
+
+func (l *trail) Decided(member string, data []byte) {
+	var d Decision
+	if err := json.Unmarshal(data, &d); err != nil {
+		l.add(member, err.Error())
+		return
+	}
+	line := fmt.Sprintf("%s %s %s %s%s %s%s%s", d.At.Format("15:04:05.000"), d.Event.Kind, d.Event.Side, d.Event.Source, d.Event.Timer,
+		d.Event.Shown, d.Event.Line, d.Event.Outcome)
+	for _, s := range d.Sides {
+		line += "\n    " + sideLine(&s)
+	}
+	for _, e := range d.Effects {
+		line += fmt.Sprintf("\n    => %s %s %s", e.Do, e.Side, e.Value)
+	}
+	l.add(member, line)
+}
+
+// sideLine is how a side stood, in short.
+func sideLine(s *SideState) string {
+	line := fmt.Sprintf("%s: shown %q line %q own %q %s", s.Side, s.Shown, s.Line, s.Organic, s.OrganicState)
+	if a := s.Assertion; a != nil {
+		line += fmt.Sprintf(", ours %q %s", a.Value, a.Phase)
+	}
+	if n := s.Note; n != nil {
+		line += fmt.Sprintf(", message %q", n.Value)
+	}
+	if o := s.Override; o != nil {
+		line += fmt.Sprintf(", override of %q pending %t", o.Of, o.Pending)
+	}
+	if s.Write != nil {
+		line += ", writing"
+	}
+	if s.ReadOwed {
+		line += ", read owed"
+	}
+	return fmt.Sprintf("%s %v", line, s.Because)
+}
+
+func (l *trail) add(member, line string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.lines == nil {
+		l.lines = map[string][]string{}
+	}
+	l.lines[member] = append(l.lines[member], line)
+}
+
+// of is the trail of those members about whom something is wrong.
+func (l *trail) of(wrong []string) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var out []string
+	for m, lines := range l.lines {
+		if slices.ContainsFunc(wrong, func(w string) bool { return strings.HasPrefix(w, m+": ") }) {
+			out = append(append(out, "the trail of "+m+":"), lines...)
+		}
+	}
+	return strings.Join(out, "\n")
 }
 
 type employee struct {
@@ -155,6 +229,7 @@ func (c *company) rest(d time.Duration) {
 
 func (c *company) do(d deed) {
 	p, id, phone := &c.people[d.who], fmt.Sprintf("m%d", d.who), fmt.Sprint(d.who)
+	c.told.add(id, fmt.Sprintf("%s PERSON %+v", time.Now().UTC().Format(time.RFC3339), d))
 	switch d.what {
 	case 0, 1, 2, 3:
 		p.pair = d.pair

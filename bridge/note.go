@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"presencebridge/bridge/policy"
+	"presencebridge/bridge/presence"
 )
 
 // Status messages are an axis of their own beside what shows. On a PBX a message of ours travels in the same requests as a
@@ -62,7 +63,7 @@ func (s *step) keepsMessages(ep *EndpointSide) bool {
 func (s *step) wantNote(ep *EndpointSide) string {
 	caps := s.pbx(ep).Capabilities
 	switch {
-	case !caps.Messages || s.r.Excluded || ep.Leaving || ep.Contested():
+	case !caps.Messages || s.r.Excluded || ep.Leaving || ep.Contested() || s.policy().OptOut.Has(presence.TeamsToPBX):
 		return ""
 	case s.r.Teams.OrganicState == OrganicHidden && ep.Note != nil:
 		return ep.Note.Value

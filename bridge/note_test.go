@@ -138,6 +138,21 @@ func TestAMessageStaysWhileTeamsHidesTheRest(t *testing.T) {
 	assert.Equal(t, "back at three", w.phone.Message)
 }
 
+// Opting out takes effect at once, whatever is hidden at that moment.
+func TestAMessageGoesWithWhoeverOptsOut(t *testing.T) {
+	for name, hidden := range map[string]presence.Line{"seen": presence.LineIdle, "hidden": presence.LineInCall} {
+		w := copied(t, trustedPBX)
+		w.write("back at three")
+		calm(w)
+		w.setLine(hidden)
+		calm(w)
+		require.Equal(t, "back at three", w.phone.Message, name)
+		w.step(MemberChanged{Endpoints: []presence.EndpointID{w.ep}, Policy: w.rules.Policy.For(nil, presence.TeamsToPBX)})
+		calm(w)
+		assert.Empty(t, w.phone.Message, name)
+	}
+}
+
 func TestAnUnansweredMessageIsDecidedByARead(t *testing.T) {
 	for name, landed := range map[string]bool{"landed": true, "lost": false} {
 		for _, s := range []sort{trustedPBX, plainPBX, versionedPBX} {
