@@ -76,15 +76,6 @@ func (f *pbxFeed) remember(user string, st pbx.State) {
 	f.mu.Unlock()
 }
 
-// readAnew has a user read whose endpoint is passed on. What it showed last may be ours, and from before the one who let it go
-// gave it back: the next one would take it for the person's choice.
-func (f *pbxFeed) readAnew(user string) {
-	f.mu.Lock()
-	delete(f.known, user)
-	f.mu.Unlock()
-	f.requestSnapshot()
-}
-
 func (f *pbxFeed) requestSnapshot() {
 	select {
 	case f.snapshot <- struct{}{}:

@@ -3,7 +3,6 @@ package bridge
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -35,9 +34,6 @@ type deed struct {
 // TestManyMembersUnderAnyPolicy lets the whole engine run for hours of virtual time, under policies of any rules, groups and
 // messages, with people on both sides, opt-outs and restarts. At rest every member's sides agree with their own policy.
 func TestManyMembersUnderAnyPolicy(t *testing.T) {
-	if os.Getenv("EXPLORE") == "" {
-		t.Skip("long: make explore runs it")
-	}
 	for _, s := range []sort{trustedPBX, plainPBX} {
 		t.Run(string(s), func(t *testing.T) {
 			rapid.Check(t, func(rt *rapid.T) {

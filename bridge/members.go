@@ -97,16 +97,14 @@ func (e *Engine) takeEndpoints(m Member) []presence.EndpointID {
 	return own
 }
 
-// introduce tells a member's owner, and what its endpoints last showed.
+// introduce tells a member's owner, and has the PBXs of its endpoints read through. What they showed before may be what was
+// written there for whoever had them before, or for the member until it opted out: where a PBX does not say who wrote, it
+// would be taken for the member's choice, and what was given back since for another one.
 func (e *Engine) introduce(ctx context.Context, member string, change MemberChanged) {
 	e.post(ctx, member, change, nil)
 	for _, id := range change.Endpoints {
-		f := e.feeds[id.PBX]
-		if f == nil {
-			continue
-		}
-		if st, ok := f.lastKnown(id.User); ok {
-			e.post(ctx, member, EndpointSnapshot{Endpoint: id, State: st, Epoch: e.endpointEpoch(member, id)}, nil)
+		if f := e.feeds[id.PBX]; f != nil {
+			f.requestSnapshot()
 		}
 	}
 }
@@ -141,7 +139,6 @@ func (e *Engine) introduction(member string) []envelope {
 // so it must not wait for another one.
 func (e *Engine) endpointsReleased(member string, was, next *Record) {
 	var moves []string
-	var moved []presence.EndpointID
 	e.mu.Lock()
 	for i := range was.Endpoints {
 		id := was.Endpoints[i].ID
@@ -151,15 +148,10 @@ func (e *Engine) endpointsReleased(member string, was, next *Record) {
 		delete(e.owners, id)
 		if to, ok := e.moving[id]; ok {
 			delete(e.moving, id)
-			moves, moved = append(moves, to), append(moved, id)
+			moves = append(moves, to)
 		}
 	}
 	e.mu.Unlock()
-	for _, id := range moved {
-		if f := e.feeds[id.PBX]; f != nil {
-			f.readAnew(id.User)
-		}
-	}
 	for _, to := range moves {
 		e.request(func(ctx context.Context) {
 			if !e.tell(ctx) {

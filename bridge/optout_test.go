@@ -49,6 +49,25 @@ func TestTeamsIsNotAskedAboutWhoeverOptedOut(t *testing.T) {
 	assert.Equal(t, "forget", pbxAnswers(w, Answered))
 }
 
+// What a listing showed of the phone while ours stood there is no choice of whoever opts in again.
+func TestWhoeverOptsInAgainIsReadAnew(t *testing.T) {
+	inBench(t, plainPBX, func(t *testing.T, b *bench) {
+		b.start(1)
+		b.person("m0", "Busy/InACall")
+		b.wait(6 * time.Minute) // a listing is among it
+		ms := members(1)
+		ms[0].OptOut = presence.BothDirections
+		b.engine.SetMembers(t.Context(), ms)
+		b.wait(10 * time.Second)
+		require.Equal(t, "Available", b.status("0"))
+		b.engine.SetMembers(t.Context(), members(1))
+		b.wait(10 * time.Second)
+		require.Equal(t, "In a call", b.status("0"))
+		b.wait(6 * time.Minute)
+		require.Equal(t, "In a call", b.status("0"))
+	})
+}
+
 // The record of a former life says nothing about who opted out meanwhile: until the directory has spoken, nothing is
 // written, whatever arrives.
 func TestNothingIsDecidedBeforeItIsKnownWhoseRecordItIs(t *testing.T) {
