@@ -244,6 +244,9 @@ func (c *company) do(d deed) {
 		c.b.teams.set(func(m *memTeams) { m.messages[id] = d.text })
 		p.told = d.text
 	case 10:
+		if c.b.note(phone) == d.text {
+			return // nobody can tell that somebody wrote by hand what shows already
+		}
 		p.message, p.touched = d.text, true
 		c.b.pbx.change(phone, true, func(st *pbx.State) {
 			st.Message = d.text
@@ -272,6 +275,13 @@ func (b *bench) known(phone string, s presence.Status) bool {
 	v, _ := b.engine.Find("m" + phone)
 	ep := v.Record.Endpoint(presence.EndpointID{PBX: "main", User: phone})
 	return b.status(phone) == s.Name || (ep != nil && (ep.Write != nil || ep.Assertion != nil))
+}
+
+// note is the message that a phone shows.
+func (b *bench) note(phone string) string {
+	b.pbx.mu.Lock()
+	defer b.pbx.mu.Unlock()
+	return b.pbx.users[phone].Message
 }
 
 // sign dates a choice by hand.
