@@ -161,8 +161,9 @@ func TestRestart(t *testing.T) {
 	require.NoError(t, s.pbx.Pick(phone, "Gone for lunch"))
 	require.NoError(t, s.pbx.StartCall(other))
 	eventually(t, func() bool { return s.graph.Shown(otherUPN) == graphInACall }, "a call on the PBX shows in Teams")
-	eventually(t, func() bool {
-		return member(t, a, s, upn).Endpoints[0].Organic.String() == "Gone for lunch"
+	eventually(t, func() bool { // and what Teams showed when it was made (R17): the call must come later
+		m := member(t, a, s, upn)
+		return m.Endpoints[0].Organic.String() == "Gone for lunch" && len(m.Teams.Pending) == 0
 	}, "the bridge has seen the choice")
 	require.NoError(t, s.graph.StartCall(upn))
 	eventually(t, func() bool { return s.status(phone) == "In a call" }, "a call in Teams shows on the PBX")

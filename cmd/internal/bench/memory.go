@@ -34,7 +34,7 @@ func playEngine(ctx context.Context, raw json.RawMessage) (*played, error) {
 	}
 	people := sims.People(args.Members, domain)
 	before := heap()
-	conn := &phones{n: args.Members}
+	conn := &phones{n: args.Members, written: map[string]pbx.State{}}
 	e, err := bridge.New(bridge.Config{
 		Account: benchAccount, Store: forgetful{}, Teams: quietTeams{}, Rules: bridge.Rules{Policy: pol},
 		PBX:         map[string]bridge.PBX{"main": {Connector: conn, WritesPerSecond: 1e6, Burst: 1e6}},
@@ -151,8 +151,23 @@ func (quietTeams) Read(_ context.Context, members []string) (map[string]presence
 	return out, nil
 }
 
-// phones is a PBX on which nothing happens.
-type phones struct{ n int }
+// phones is a PBX on which nobody does anything: it shows what was written.
+type phones struct {
+	n int
+
+	mu      sync.Mutex // guards written
+	written map[string]pbx.State
+}
+
+// state is what a user shows.
+func (p *phones) state(user string) pbx.State {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if st, ok := p.written[user]; ok {
+		return st
+	}
+	return idle(1)
+}
 
 func (*phones) Capabilities() pbx.Capabilities {
 	return pbx.Capabilities{Versions: true, Authors: true, Messages: true}
@@ -169,7 +184,7 @@ func (p *phones) Snapshot(context.Context) ([]pbx.User, error) {
 	people := sims.People(p.n, domain)
 	out := make([]pbx.User, p.n)
 	for i, x := range people {
-		out[i] = pbx.User{ID: x.Phone, Email: x.Mail, Extension: x.Extension, DisplayName: x.Name, State: idle(1)}
+		out[i] = pbx.User{ID: x.Phone, Email: x.Mail, Extension: x.Extension, DisplayName: x.Name, State: p.state(x.Phone)}
 	}
 	return out, nil
 }
@@ -179,10 +194,13 @@ func (*phones) Watch(ctx context.Context, deliver func(pbx.Event)) error {
 	<-ctx.Done()
 	return ctx.Err()
 }
-func (*phones) Read(context.Context, string) (pbx.State, error) { return idle(1), nil }
-func (*phones) Apply(_ context.Context, _ string, w pbx.Write) (pbx.State, error) {
+func (p *phones) Read(_ context.Context, user string) (pbx.State, error) { return p.state(user), nil }
+func (p *phones) Apply(_ context.Context, user string, w pbx.Write) (pbx.State, error) {
 	st := idle(w.IfVersion + 1)
 	st.Status, st.ChangedBy, st.ChangedAt = w.Status, pbx.AuthorSelf, time.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.written[user] = st
 	return st, nil
 }
 func (*phones) Verify(context.Context) error { return nil }
