@@ -29,7 +29,7 @@ type pbxFeed struct {
 	lastRead atomic.Int64  // when the last snapshot began that was complete
 
 	mu    sync.Mutex
-	known map[string]pbx.State // what each user of the PBX last showed, for members that are introduced later
+	known map[string]pbx.State // what each user of the PBX last showed, for records that are read again from the store
 }
 
 func newPBXFeed(e *Engine, name string, p PBX) *pbxFeed {
